@@ -1,0 +1,216 @@
+/**
+ * The one way from the agent to the kernel. `linux.ts` implements it with libbpf and netlink, `fake.ts` in memory; both pass
+ * `conformance.ts`. Everything above works on this interface only, so thousands of nodes can be simulated in one process.
+ *
+ * Contract: operations fail with KernelError (operation, object, errno name, kernel's own text). Adding what exists is EEXIST,
+ * removing what does not is ENOENT (links ENODEV), a full map is E2BIG (hash, LPM: ENOSPC where the kernel says so); callers that want idempotence say so with the
+ * `ensure`/`ignore` helpers of `plan/`, never by swallowing errors. Addresses are text in canonical form (RFC 5952 for IPv6).
+ */
+import type {
+  FibKey,
+  Flow,
+  FlowKey,
+  Nexthop,
+  NodeConfig,
+  PathConf,
+  PathState,
+  Peer,
+  Port,
+  Session,
+  Event as DataplaneEvent,
+} from '../../schema/abi.gen.ts'
+
+/** One BPF map, typed by its generated codecs. All calls are synchronous system calls. */
+export interface KernelMap<K, V> {
+  readonly name: string
+  get(key: K): V | undefined
+  /** Creates or replaces. */
+  set(key: K, value: V): void
+  /** Returns false when the key was not there. */
+  delete(key: K): boolean
+  entries(): [K, V][]
+  /** Writes many entries, with batch system calls where the map type has them. Not atomic: throws at the first that fails. */
+  setMany(entries: readonly (readonly [K, V])[]): void
+  deleteMany(keys: readonly K[]): void
+}
+
+/** A node's maps; `null` keys and values never occur. */
+export interface Maps {
+  readonly node: KernelMap<number, NodeConfig>
+  readonly sessions: KernelMap<number, Session>
+  readonly peers: KernelMap<number, Peer>
+  readonly pathConf: KernelMap<number, PathConf>
+  readonly pathState: KernelMap<number, PathState>
+  readonly nexthops: KernelMap<number, Nexthop>
+  /** Both families: the implementation picks fib4 or fib6 by the address. Value: index into nexthops. */
+  readonly fib: KernelMap<FibKey, number>
+  readonly flows: KernelMap<FlowKey, Flow>
+  /** ifindex -> LAN port. */
+  readonly ports: KernelMap<number, Port>
+  /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */
+  readonly vaddrs: KernelMap<string, number>
+}
+
+export type Hook = 'lan' | 'wan' | 'mp-egress' | 'mp-ingress' | 'ipsec-egress' | 'ipsec-ingress'
+
+export interface ProgramInfo {
+  hook: Hook
+  /** Instructions the verifier walked. */
+  verified: number
+  jitedBytes: number
+}
+
+/** How `openDataplane` found things. */
+export type Adoption = 'created' | 'adopted' | 'rebuilt'
+
+export interface Dataplane {
+  readonly maps: Maps
+  readonly adoption: Adoption
+  /** Why pinned objects were not adopted, when `adoption` is 'rebuilt'. */
+  readonly reason: string | undefined
+  /** Attaches (or, when a pinned link is there, updates in place without losing a packet) one program to a device. */
+  attach(hook: Hook, ifindex: number): void
+  detach(hook: Hook, ifindex: number): void
+  attached(): { hook: Hook; ifindex: number }[]
+  programs(): ProgramInfo[]
+  /** Sum over CPUs; names are enum names of abi.h without their prefix, lower case with dashes: `mp-no-session`. */
+  drops(): Record<string, number>
+  counters(): Record<string, number>
+  onEvent(handler: (event: DataplaneEvent) => void): void
+  /** Closes descriptors; pinned objects stay and go on forwarding. */
+  close(): void
+  /** Detaches and unpins everything of this node. */
+  destroy(): void
+}
+
+export interface Link {
+  ifindex: number
+  name: string
+  kind: string | undefined
+  mtu: number
+  up: boolean
+  /** Carrier: IFF_LOWER_UP. */
+  running: boolean
+  mac: string
+}
+
+export type LinkSpec =
+  | { kind: 'veth'; name: string; peer: string; mtu: number }
+  | { kind: 'dummy'; name: string; mtu: number }
+  | { kind: 'xfrm'; name: string; mtu: number }
+
+export interface Address {
+  ifindex: number
+  address: string
+  prefixLength: number
+}
+
+export interface Route {
+  /** CIDR. */
+  destination: string
+  ifindex: number
+  gateway?: string
+  table?: number
+  metric?: number
+  /** RTPROT_*: 2 kernel, 3 boot, 4 static, 16 dhcp ... */
+  protocol?: number
+  scope?: 'global' | 'link' | 'host'
+  onlink?: boolean
+  source?: string
+}
+
+export interface Neighbour {
+  ifindex: number
+  address: string
+  mac: string
+}
+
+/** Link, address or route changed; the listener reads again what it needs. `overflow`: notifications were lost, read everything. */
+export type NetworkChange = { what: 'link' | 'address' | 'route' | 'neighbour'; ifindex: number } | { what: 'overflow' }
+
+/** One ESP tunnel-mode SA (XFRM state), AES-GCM with 16-byte ICV and ESN. */
+export interface SecurityAssociation {
+  direction: 'in' | 'out'
+  source: string
+  destination: string
+  spi: number
+  ifId: number
+  /** 16 or 32 bytes of key followed by the 4-byte salt (RFC 4106). Never returned by `list`. */
+  key: Uint8Array
+  /** Packets; at most 4096. */
+  replayWindow: number
+}
+
+export interface SecurityAssociationState {
+  direction: 'in' | 'out' | undefined
+  source: string
+  destination: string
+  spi: number
+  ifId: number
+  packets: number
+  bytes: number
+  replayErrors: number
+  integrityErrors: number
+}
+
+/** Policy `dir out`, any selector of both families (one kernel policy each), one template to the peer's virtual address. */
+export interface TunnelPolicy {
+  source: string
+  destination: string
+  ifId: number
+}
+
+export interface Network {
+  links(): Promise<Link[]>
+  createLink(spec: LinkSpec): Promise<Link>
+  deleteLink(ifindex: number): Promise<void>
+  setLink(ifindex: number, change: { up?: boolean; mtu?: number }): Promise<void>
+  /** ethtool features by kernel name: `tx-tcp-segmentation`, `tx-checksum-ip-generic` ... */
+  setFeatures(ifindex: number, features: Record<string, boolean>): Promise<void>
+  addresses(): Promise<Address[]>
+  addAddress(address: Address): Promise<void>
+  deleteAddress(address: Address): Promise<void>
+  /** Main table unless `table` is given. */
+  routes(table?: number): Promise<Route[]>
+  addRoute(route: Route): Promise<void>
+  /** Adds or replaces the route of the same destination, table and metric. */
+  replaceRoute(route: Route): Promise<void>
+  deleteRoute(route: Route): Promise<void>
+  neighbours(ifindex: number): Promise<Neighbour[]>
+  /** Permanent neighbour. */
+  replaceNeighbour(neighbour: Neighbour): Promise<void>
+  /** Returns a function that ends the subscription. */
+  watch(listener: (change: NetworkChange) => void): () => void
+  /** /proc/sys/net key with slashes, below net/: `ipv4/conf/wan0/rp_filter`. */
+  sysctl(key: string): string | undefined
+  setSysctl(key: string, value: string): void
+}
+
+export interface Xfrm {
+  addAssociation(association: SecurityAssociation): Promise<void>
+  deleteAssociation(association: { source?: string; destination: string; spi: number }): Promise<void>
+  associations(): Promise<SecurityAssociationState[]>
+  addPolicy(policy: TunnelPolicy): Promise<void>
+  deletePolicy(policy: { ifId: number }): Promise<void>
+  policies(): Promise<TunnelPolicy[]>
+}
+
+/** What this kernel can do; `problems` are the one-line reasons to refuse to start. */
+export interface Capabilities {
+  kernel: string
+  esp: boolean
+  /** Why `esp` is false, in one line. */
+  espReason: string | undefined
+  problems: string[]
+}
+
+export interface KernelPort {
+  capabilities(): Promise<Capabilities>
+  readonly network: Network
+  readonly xfrm: Xfrm
+  /** Loads the programs, or adopts those pinned below `bpffs`; `rebuilt` when what is pinned is of another layout or incomplete. */
+  openDataplane(options: { bpffs: string; esp: boolean }): Promise<Dataplane>
+  /** CLOCK_MONOTONIC in ns, the clock of path_state. */
+  monotonic(): bigint
+  close(): void
+}

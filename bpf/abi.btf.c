@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* Carries the BTF of abi.h and wire.h for the code generator; never loaded. */
+#include "abi.h"
+
+#define EXPORT_STRUCT(name) struct name *export_##name
+#define EXPORT_ENUM(name) enum name export_##name
+
+EXPORT_STRUCT(mp_hdr);
+EXPORT_STRUCT(nexthop);
+EXPORT_STRUCT(fib4_key);
+EXPORT_STRUCT(fib6_key);
+EXPORT_STRUCT(flow_key);
+EXPORT_STRUCT(flow);
+EXPORT_STRUCT(session);
+EXPORT_STRUCT(peer);
+EXPORT_STRUCT(path_conf);
+EXPORT_STRUCT(path_state);
+EXPORT_STRUCT(port);
+EXPORT_STRUCT(node_config);
+EXPORT_STRUCT(event);
+EXPORT_ENUM(mp_type);
+EXPORT_ENUM(drop_reason);
+EXPORT_ENUM(counter);
+EXPORT_ENUM(nexthop_kind);
+EXPORT_ENUM(event_type);
+
+/* Constants as a BTF enum, since macros leave no BTF. */
+enum abi_constant {
+	ABI_MP_PORT = MP_PORT,
+	ABI_MP_VERSION = MP_VERSION,
+	ABI_MP_HDR_LEN = MP_HDR_LEN,
+	ABI_MP_PATHS = MP_PATHS,
+	ABI_MAX_SESSIONS = MAX_SESSIONS,
+	ABI_MAX_PATHS = MAX_PATHS,
+	ABI_MAX_PEERS = MAX_PEERS,
+	ABI_MAX_NEXTHOPS = MAX_NEXTHOPS,
+	ABI_MAX_ROUTES = MAX_ROUTES,
+	ABI_MAX_FLOWS = MAX_FLOWS,
+	ABI_NH_F_SECURE = NH_F_SECURE,
+	ABI_PEER_F_ESP = PEER_F_ESP,
+	ABI_FAMILY_NONE = FAMILY_NONE,
+	ABI_FAMILY_IPV4 = FAMILY_IPV4,
+	ABI_FAMILY_IPV6 = FAMILY_IPV6,
+	ABI_EVENT_HEAD = EVENT_HEAD,
+};
+EXPORT_ENUM(abi_constant);
+
+_Static_assert(sizeof(struct mp_hdr) == MP_HDR_LEN, "the tag must end the header");
+_Static_assert(__builtin_offsetof(struct mp_hdr, tag) == 32, "the tag covers the 32 bytes before it");

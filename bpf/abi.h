@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * All that the programs and the agent share: map keys and values, enums, limits. TypeScript codecs and names are generated from
+ * this file's BTF (npm run codegen -> schema/abi.gen.ts); the agent refuses an object or a pinned map with another layout hash.
+ * Rules: fixed-width types, no bitfields, no anonymous members, no implicit padding; __be types are network order.
+ *
+ * Words: a *sid* is a local session id: 28 random bits above four zero bits. A *path handle* is sid | path id; it is the skb mark
+ * between hooks, the key of the path maps and the XFRM if_id of the path's SAs, so one number names a path everywhere.
+ */
+#ifndef BRANCHLINE_ABI_H
+#define BRANCHLINE_ABI_H
+
+#include "wire.h"
+
+#define MAX_SESSIONS 32768
+#define MAX_PATHS 65536
+#define MAX_PEERS 32768
+#define MAX_NEXTHOPS 65536
+#define MAX_ROUTES 1048576
+#define MAX_FLOWS 131072
+#define MAX_PORTS 1024
+
+/* Why a packet was dropped. One exit counts it and samples an event. Append only; names are shown to people. */
+enum drop_reason {
+	DROP_NONE = 0,
+	/* outer packet, WAN side */
+	DROP_MP_TRUNCATED,	/* shorter than its MP header and 16 bytes of payload */
+	DROP_MP_VERSION,
+	DROP_MP_TYPE,
+	DROP_MP_NO_SESSION,
+	DROP_MP_PATH,		/* path id outside the session's paths */
+	DROP_MP_TAG,
+	DROP_MP_REPLAY,
+	DROP_MP_TOO_OLD,	/* behind the replay window */
+	DROP_OUTER_FRAGMENT,	/* MP is never sent in fragments */
+	DROP_OUTER_MALFORMED,	/* UDP or IP length does not match */
+	/* inner packet */
+	DROP_INNER_MALFORMED,
+	DROP_INNER_SPOOFED,	/* virtual source address is not the peer's */
+	DROP_NO_VRF,
+	DROP_NO_ROUTE,
+	DROP_UNREACHABLE,	/* route known, reachable flag off: VPN switched off or owner lost */
+	DROP_PROHIBITED,
+	DROP_TTL,
+	DROP_TOO_BIG,
+	DROP_CLEAR_ON_SECURE,	/* came in clear, but its route is secure */
+	DROP_SECURE_ON_CLEAR,	/* came over IPsec, but its route is clear */
+	DROP_LOOP,		/* would go back to the peer it came from */
+	/* sending */
+	DROP_NO_PEER,		/* next hop names a peer that is gone */
+	DROP_NO_PATH,		/* no usable path towards the peer */
+	DROP_NO_ESP,		/* secure route, but this kernel or peer has no ESP */
+	DROP_NO_SA,		/* ipsec0 without SA of the path */
+	DROP_PLAINTEXT,		/* would have left mp0 unencrypted although secure (esp offload) */
+	DROP_NOT_OURS,		/* on mp0, but neither a path handle nor a peer's virtual address */
+	DROP_REWRITE,		/* the kernel refused to change the packet */
+	DROP_MAP_FULL,
+	DROP_REASONS,		/* count; not a reason */
+};
+
+/* Named packet counters, per CPU. */
+enum counter {
+	COUNT_LAN_IN,		/* packets from hosts that a VRF look-up saw */
+	COUNT_LAN_OUT,		/* packets handed to hosts */
+	COUNT_TO_PEER_SECURE,
+	COUNT_TO_PEER_CLEAR,
+	COUNT_FROM_PEER_SECURE,
+	COUNT_FROM_PEER_CLEAR,
+	COUNT_LOCAL_IN,		/* inner packets for the node itself */
+	COUNT_LOCAL_OUT,
+	COUNT_MP_IN,		/* accepted MP packets, any type */
+	COUNT_MP_OUT,
+	COUNT_HANDSHAKE_IN,	/* handed to the agent's socket */
+	COUNT_PROBE_ANSWERED,
+	COUNT_PROBE_REPLY_IN,
+	COUNT_ICMP_SENT,
+	COUNT_MSS_CLAMPED,
+	COUNT_FLOW_NEW,
+	COUNT_FLOW_HIT,
+	COUNTERS,
+};
+
+enum nexthop_kind {
+	NH_NONE = 0,
+	NH_UNREACHABLE = 1,	/* counted drop and ICMP: the prefix is known, but not reachable now */
+	NH_PROHIBIT = 2,
+	NH_LOCAL = 3,		/* to the node's own stack */
+	NH_LAN = 4,		/* out of `target` (ifindex), neighbour by the kernel's FIB */
+	NH_PEER = 5,		/* to peer `target` */
+};
+
+#define NH_F_SECURE 1		/* only over IPsec, in and out */
+
+struct nexthop {
+	__u8 kind;		/* enum nexthop_kind */
+	__u8 flags;		/* NH_F_* */
+	__u16 reserved;
+	__u32 target;
+};
+
+/* Longest prefix match within a VRF: prefixlen counts the VRF's 32 bits too. */
+struct fib4_key {
+	__u32 prefixlen;
+	__be32 vrf;
+	__be32 addr;
+};
+
+struct fib6_key {
+	__u32 prefixlen;
+	__be32 vrf;
+	__u8 addr[16];
+};
+
+/* 5-tuple within a VRF; IPv4 addresses as ::ffff:a.b.c.d. Ports are 0 where there are none. */
+struct flow_key {
+	__u32 vrf;
+	__u8 proto;
+	__u8 reserved[3];
+	__be16 sport;
+	__be16 dport;
+	__u8 src[16];
+	__u8 dst[16];
+};
+
+struct flow {
+	__u32 nexthop;		/* index into nexthops */
+	__u32 route_epoch;	/* node.route_epoch when looked up; older: look up again */
+	__u32 policy_version;
+	__u8 qos;		/* as in the MP header */
+	__u8 reserved[3];
+	__u64 packets;
+	__u64 bytes;
+	__u64 last_ns;
+};
+
+/* A session as the agent wrote it; programs only read it. Key: sid. */
+struct session {
+	__u32 sid;
+	__u32 remote_sid;	/* what the peer wants to see in our headers */
+	__u32 peer;
+	__u32 vrf;
+	__be32 vaddr_local;
+	__be32 vaddr_remote;
+	__u32 policy_version;	/* highest that the agent has parameters for */
+	__u32 path_mask;	/* paths that exist: packets of others are refused */
+	__u64 tx_key[2];	/* SipHash keys */
+	__u64 rx_key[2];
+};
+
+#define PEER_F_ESP 1		/* SAs exist: secure next hops may use the peer */
+
+/* Where packets for a peer go now. Key: peer index. Replaced as a whole, so a rekey is one write. */
+struct peer {
+	__u32 sid;		/* session to send on */
+	__u32 path_mask;	/* usable paths */
+	__u32 path_best;
+	__u32 policy_version;	/* sent in headers */
+	__u16 mtu_secure;	/* largest inner packet */
+	__u16 mtu_clear;
+	__u32 flags;		/* PEER_F_* */
+};
+
+#define FAMILY_NONE 0
+#define FAMILY_IPV4 4
+#define FAMILY_IPV6 6
+
+/* Outer addresses of a path, agent-written. Key: path handle. IPv4 addresses sit in the first four bytes. */
+struct path_conf {
+	__u8 local[16];
+	__u8 remote[16];
+	__be16 local_port;
+	__be16 remote_port;
+	__u8 family;		/* FAMILY_*; NONE: not learned yet, cannot send */
+	__u8 ttl;
+	__u16 mtu;		/* of the WAN side, outer headers included */
+	__u32 ifindex;
+	__u32 reserved;
+};
+
+#define WINDOW_WORDS 64		/* x 32 packets: 2048 */
+
+/* What the programs learn about a path; the agent creates it zeroed and then only reads it. Key: path handle. */
+struct path_state {
+	__u64 tx_number;
+	__u64 tx_packets;
+	__u64 tx_bytes;
+	__u64 rx_packets;
+	__u64 rx_bytes;
+	__u64 rx_highest;	/* highest packet number accepted */
+	__u64 last_rx_ns;	/* CLOCK_MONOTONIC, coarse */
+	__u64 last_tx_ns;
+	__u64 probe_replies;
+	__u32 rtt_us;		/* of the newest probe reply; 0: none yet */
+	__u32 reserved;
+	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
+};
+
+/* A LAN port. Key: ifindex. */
+struct port {
+	__u32 vrf;
+	__be32 addr4;		/* source of ICMP errors; 0: none */
+	__u8 addr6[16];
+	__u32 flags;
+};
+
+/* One entry. */
+struct node_config {
+	__u64 abi_hash;		/* layout that the maps were made with */
+	__u32 mp0_ifindex;
+	__u32 mp1_ifindex;	/* the other end of the veth pair: where the kernel has segmented clear packets */
+	__u32 ipsec_ifindex;	/* 0: kernel without ESP */
+	__u32 route_epoch;	/* incremented after each change of routes or next hops */
+	__be32 vaddr;		/* this node's virtual address on mp0; also the source of ICMP errors made between tunnels */
+	__u32 event_interval_ns; /* at most one sampled event per CPU in this time */
+	__u8 icmp_src6[16];
+};
+
+enum event_type {
+	EVENT_DROP = 1,
+	EVENT_NO_SESSION = 2,	/* also a drop; the agent may answer with MP_RESET */
+	EVENT_PATH_MOVED = 3,	/* newest authenticated packet of a path came from another address */
+	EVENT_POLICY_AHEAD = 4,	/* header's policy version is higher than session.policy_version */
+};
+
+#define EVENT_HEAD 64
+
+struct event {
+	__u64 time_ns;
+	__u32 type;		/* enum event_type */
+	__u32 reason;		/* enum drop_reason */
+	__u32 ifindex;
+	__u32 handle;		/* path handle, where known; EVENT_NO_SESSION: the unknown session id */
+	__u32 value;		/* EVENT_POLICY_AHEAD: the version */
+	__u32 length;		/* of the packet */
+	__u8 family;		/* of the outer addresses below, where known */
+	__u8 head_length;
+	__be16 src_port;
+	__be16 dst_port;
+	__u16 reserved;
+	__u8 src[16];
+	__u8 dst[16];
+	__u8 head[EVENT_HEAD];	/* first bytes of the packet from its network header */
+};
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What Branchline puts on a WAN. docs/wire.md explains it byte by byte; this file is the only definition.
+ *
+ *  IPv4 or IPv6 | UDP, both ports usually 2426 | MP header, 40 bytes | payload
+ *
+ *   0                   1                   2                   3
+ *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *  +-------+-------+---------------+---+-----+-----+---------------+
+ *  |Version| Type  |    Path id    |Cls|Prio |Flags|   FEC index   |  0
+ *  +-------+-------+---------------+---+-----+-----+---------------+
+ *  |                 Session id, chosen by the receiver            |  4
+ *  +---------------------------------------------------------------+
+ *  |                                                               |  8
+ *  +          Packet number, per session, path and direction       +
+ *  |                                                               | 12
+ *  +---------------------------------------------------------------+
+ *  |                Timestamp, µs of the sender's clock            | 16
+ *  +---------------------------------------------------------------+
+ *  |                         Policy version                        | 20
+ *  +---------------------------------------------------------------+
+ *  |          FEC block; in PROBE_REPLY the echoed timestamp       | 24
+ *  +-----------------------------------------------+---------------+
+ *  |             Service path id (RFC 8300)        | Service index | 28
+ *  +-----------------------------------------------+---------------+
+ *  |                                                               | 32
+ *  +   Tag: SipHash-2-4 over bytes 0..31 and 16 bytes of payload   +
+ *  |                                                               | 36
+ *  +---------------------------------------------------------------+
+ *
+ * The payload of DATA is one IPv4 or IPv6 packet: a host's (clear), ESP between virtual addresses (secure), or the node's own
+ * (route session). The handshake types carry their own layout after the first byte (schema/mpinit.ts) and no tag.
+ */
+#ifndef BRANCHLINE_WIRE_H
+#define BRANCHLINE_WIRE_H
+
+#include <linux/types.h>
+
+#define MP_PORT 2426
+#define MP_VERSION 1
+#define MP_TAGGED_PAYLOAD 16 /* payload bytes under the tag; a shorter payload does not exist (an IPv4 header is 20) */
+#define MP_PATHS 16          /* paths of one session: the path id is the low nibble of a path handle */
+
+enum mp_type {
+	MP_DATA = 1,
+	MP_PROBE = 2,       /* answered by the receiving kernel program, no agent involved */
+	MP_PROBE_REPLY = 3, /* the probe's payload; FEC block carries the probe's timestamp */
+	MP_FIRST_HANDSHAKE = 8, /* from here on: for the agent's UDP socket */
+	MP_INIT = 8,
+	MP_RESPONSE = 9,
+	MP_COOKIE = 10,
+	MP_RESET = 11, /* hint: "I do not know this session"; unauthenticated, may only cause a new handshake */
+};
+
+struct mp_hdr {
+	__u8 version_type; /* version << 4 | enum mp_type */
+	__u8 path;
+	__u8 qos;	   /* class << 6 | priority << 3 | flags */
+	__u8 fec_index;
+	__be32 session;
+	__be64 number;
+	__be32 timestamp_us;
+	__be32 policy_version;
+	__be32 fec_block;
+	__be32 service_path; /* service path id << 8 | service index; 0: no chain */
+	__be64 tag;
+};
+
+#define MP_HDR_LEN 40
+
+#endif
