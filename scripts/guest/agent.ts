@@ -1,11 +1,14 @@
 /**
  * Runs in the guest: executes the commands that the host sends, any number at once (protocol in frame.ts).
- * Argument: the share's path, which holds `token` (written by the host, known to nobody else) and gets `ready.json`.
+ * Arguments: the share's path, which holds `token` (written by the host, known to nobody else) and gets `ready.json`; a named
+ * pipe that init closes when the guest is set up.
  * A connection that ends before its command takes the command's whole process group with it.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { release } from 'node:os'
 import { join } from 'node:path'
@@ -13,17 +16,17 @@ import { encodeFrame, FRAME, FrameReader, pumpFrames, type Ready, type Request }
 
 const AGENT_PORT = 7
 
-const share = process.argv[2]
-if (share === undefined) throw new Error('usage: agent.ts <share>')
+const [share, booted] = process.argv.slice(2)
+if (share === undefined || booted === undefined) throw new Error('usage: agent.ts <share> <booted>')
 const token = readFileSync(join(share, 'token'), 'utf8')
 
 const server = createServer(serve)
-server.listen(AGENT_PORT, '10.0.3.15', () => {
-  const ready: Ready = { kernel: release() }
-  const path = join(share, 'ready.json')
-  writeFileSync(`${path}.new`, JSON.stringify(ready))
-  renameSync(`${path}.new`, path)
-})
+server.listen(AGENT_PORT, '10.0.3.15')
+await Promise.all([once(server, 'listening'), readFile(booted)])
+const ready: Ready = { kernel: release() }
+const readyFile = join(share, 'ready.json')
+writeFileSync(`${readyFile}.new`, JSON.stringify(ready))
+renameSync(`${readyFile}.new`, readyFile)
 
 function serve(socket: Socket): void {
   let child: ChildProcess | undefined
@@ -32,6 +35,7 @@ function serve(socket: Socket): void {
       if (type !== FRAME.request) return refuse(socket, 'a connection begins with a request')
       const request = JSON.parse(payload.toString()) as Request
       if (request.token !== token) return refuse(socket, 'wrong token')
+      if (!existsSync(request.cwd)) return refuse(socket, `no directory ${request.cwd} in the guest`)
       child = start(request, socket)
     } else if (type === FRAME.stdin) child.stdin?.write(payload)
     else if (type === FRAME.stdinEnd) child.stdin?.end()
