@@ -119,6 +119,14 @@ export interface Route {
   source?: string
 }
 
+/** Policy rule `oif <ifindex> lookup <table>` for one family: keeps the packets redirected to ipsec0 and mp0 out of the main table. */
+export interface Rule {
+  family: 4 | 6
+  outInterface: string
+  table: number
+  priority: number
+}
+
 export interface Neighbour {
   ifindex: number
   address: string
@@ -176,6 +184,9 @@ export interface Network {
   /** Adds or replaces the route of the same destination, table and metric. */
   replaceRoute(route: Route): Promise<void>
   deleteRoute(route: Route): Promise<void>
+  rules(): Promise<Rule[]>
+  addRule(rule: Rule): Promise<void>
+  deleteRule(rule: Rule): Promise<void>
   neighbours(ifindex: number): Promise<Neighbour[]>
   /** Permanent neighbour. */
   replaceNeighbour(neighbour: Neighbour): Promise<void>

@@ -1,0 +1,121 @@
+/**
+ * One MP session as kernel resources (DESIGN §3-4): its entry, per path the outer addresses, the state that the programs keep, and with ESP an SA
+ * pair and a policy. Sessions are immutable but for their paths' outer addresses; a rekey makes a new session and moves the peer over.
+ */
+import { randomInt } from 'node:crypto'
+import { be32 } from '../../schema/address.ts'
+import { ABI_FAMILY_NONE } from '../../schema/abi.gen.ts'
+import type { PathConf } from '../../schema/abi.gen.ts'
+import type { Resource } from '../plan/resource.ts'
+
+export const REPLAY_WINDOW = 4096
+
+export interface SessionPath {
+  path: number
+  /** Name of the edge's WAN link. */
+  link: string
+  /** SPIs chosen by this node and by the peer; 0 without ESP. */
+  spiIn: number
+  spiOut: number
+  /** Largest outer packet. */
+  mtu: number
+  /** Undefined while the peer's outer address on this path is not known. */
+  conf: PathConf | undefined
+}
+
+export interface SessionSpec {
+  /** As this node numbers it: what the peer puts into headers towards us. Low four bits zero. */
+  sid: number
+  remoteSid: number
+  peer: number
+  vrf: number
+  vaddrLocal: string
+  vaddrRemote: string
+  policyVersion: number
+  /** SipHash keys, 16 bytes, in this node's directions. */
+  tagTx: Uint8Array
+  tagRx: Uint8Array
+  paths: SessionPath[]
+  /** AES key and salt for one path, in this node's directions; absent: no ESP on one of the sides. */
+  esp?: (path: number, direction: 'tx' | 'rx') => Uint8Array
+}
+
+/** Local session ids: 28 random bits above the path nibble. */
+export function newSid(taken: (sid: number) => boolean): number {
+  for (;;) {
+    const sid = randomInt(1, 2 ** 28) * 16
+    if (!taken(sid)) return sid
+  }
+}
+
+/** SPIs below 256 are reserved (RFC 4303 §2.1). */
+export function newSpi(taken: (spi: number) => boolean): number {
+  for (;;) {
+    const spi = randomInt(256, 2 ** 32)
+    if (!taken(spi)) return spi
+  }
+}
+
+export function handleOf(sid: number, path: number): number {
+  return (sid | path) >>> 0
+}
+
+export function sessionResources(session: SessionSpec): Resource[] {
+  const { sid, vaddrLocal, vaddrRemote, esp } = session
+  const resources: Resource[] = [
+    {
+      kind: 'session',
+      sid,
+      value: {
+        sid,
+        remoteSid: session.remoteSid,
+        peer: session.peer,
+        vrf: session.vrf,
+        vaddrLocal: be32(vaddrLocal),
+        vaddrRemote: be32(vaddrRemote),
+        policyVersion: session.policyVersion,
+        pathMask: session.paths.reduce((mask, { path }) => mask | (1 << path), 0),
+        txKey: sipKey(session.tagTx),
+        rxKey: sipKey(session.tagRx),
+      },
+    },
+  ]
+  for (const { path, spiIn, spiOut, conf, mtu } of session.paths) {
+    const handle = handleOf(sid, path)
+    resources.push({ kind: 'path-state', handle }, { kind: 'path-conf', handle, value: conf ?? unknownConf(mtu) })
+    if (!esp) continue
+    const common = { ifId: handle, replayWindow: REPLAY_WINDOW }
+    resources.push(
+      {
+        kind: 'association',
+        value: { ...common, direction: 'in', source: vaddrRemote, destination: vaddrLocal, spi: spiIn, key: esp(path, 'rx') },
+      },
+      {
+        kind: 'association',
+        value: { ...common, direction: 'out', source: vaddrLocal, destination: vaddrRemote, spi: spiOut, key: esp(path, 'tx') },
+      },
+      { kind: 'policy', value: { source: vaddrLocal, destination: vaddrRemote, ifId: handle } },
+    )
+  }
+  return resources
+}
+
+/** Packets of the path are accepted, none can be sent on it. */
+function unknownConf(mtu: number): PathConf {
+  return {
+    local: new Uint8Array(16),
+    remote: new Uint8Array(16),
+    localPort: 0,
+    remotePort: 0,
+    family: ABI_FAMILY_NONE,
+    ttl: 0,
+    mtu,
+    ifindex: 0,
+    reserved: 0,
+  }
+}
+
+function sipKey(key: Uint8Array): bigint[] {
+  const view = new DataView(key.buffer, key.byteOffset, 16)
+  return [view.getBigUint64(0, true), view.getBigUint64(8, true)]
+}

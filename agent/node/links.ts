@@ -1,0 +1,116 @@
+/**
+ * WAN links of this node as the kernel has them now: device, MTU, usable addresses. `WanLinks` follows netlink and tells when something changed;
+ * it owns the handshake sockets, one per address, so that an answer leaves from the address that was asked.
+ */
+import { parseAddress } from '../../schema/address.ts'
+import type { Address, KernelPort, Link } from '../kernel/port.ts'
+import type { DatagramSocket, Endpoint, NetPort } from '../mp/net.ts'
+
+export interface WanConfig {
+  name: string
+  interface: string
+}
+
+export interface WanLink {
+  name: string
+  /** Stable: the position in the configuration; also the path id of an edge's paths over this link. */
+  index: number
+  ifindex: number
+  mtu: number
+  usable: boolean
+  addresses: { family: 4 | 6; address: string }[]
+}
+
+export interface Arrival {
+  link: WanLink
+  socket: DatagramSocket
+  from: Endpoint
+}
+
+/** Pure: configuration and kernel state -> links. Link-local and tentative addresses are of no use to a tunnel. */
+export function wanLinks(wan: readonly WanConfig[], links: readonly Link[], addresses: readonly Address[]): WanLink[] {
+  return wan.flatMap((entry, index) => {
+    const link = links.find(candidate => candidate.name === entry.interface)
+    if (!link) return []
+    const own = addresses.flatMap(({ ifindex, address }) => {
+      const parsed = ifindex === link.ifindex ? parseAddress(address) : undefined
+      if (!parsed || (parsed.family === 6 && parsed.bytes[0] === 0xfe)) return []
+      return [{ family: parsed.family, address }]
+    })
+    return [
+      {
+        name: entry.name,
+        index,
+        ifindex: link.ifindex,
+        mtu: link.mtu,
+        usable: link.up && link.running && own.length > 0,
+        addresses: own,
+      },
+    ]
+  })
+}
+
+export class WanLinks {
+  readonly #wan: readonly WanConfig[]
+  readonly #kernel: KernelPort
+  readonly #net: NetPort
+  readonly #port: number
+  readonly #onPacket: (packet: Uint8Array, arrival: Arrival) => void
+  readonly #sockets = new Map<string, DatagramSocket>()
+  #links: WanLink[] = []
+
+  constructor(options: {
+    wan: readonly WanConfig[]
+    kernel: KernelPort
+    net: NetPort
+    port: number
+    onPacket: (packet: Uint8Array, arrival: Arrival) => void
+  }) {
+    this.#wan = options.wan
+    this.#kernel = options.kernel
+    this.#net = options.net
+    this.#port = options.port
+    this.#onPacket = options.onPacket
+  }
+
+  get links(): readonly WanLink[] {
+    return this.#links
+  }
+
+  socket(address: string): DatagramSocket | undefined {
+    return this.#sockets.get(address)
+  }
+
+  linkOf(address: string): WanLink | undefined {
+    return this.#links.find(link => link.addresses.some(own => own.address === address))
+  }
+
+  /** Reads the kernel's state again. Throws when a socket cannot be had for another reason than an address that is not there yet. */
+  async refresh(): Promise<void> {
+    this.#links = wanLinks(this.#wan, await this.#kernel.network.links(), await this.#kernel.network.addresses())
+    const wanted = new Set(this.#links.flatMap(link => link.addresses.map(own => own.address)))
+    for (const [address, socket] of this.#sockets) {
+      if (wanted.has(address)) continue
+      this.#sockets.delete(address)
+      socket.close()
+    }
+    for (const address of wanted) {
+      if (this.#sockets.has(address)) continue
+      try {
+        const socket = await this.#net.datagram({ address, port: this.#port }, (packet, from) => {
+          const link = this.linkOf(address)
+          if (link) this.#onPacket(packet, { link, socket, from })
+        })
+        this.#sockets.set(address, socket)
+      } catch (error) {
+        // IPv6 duplicate address detection still runs: netlink tells when it is done.
+        if (!(error instanceof Error && 'code' in error && error.code === 'EADDRNOTAVAIL')) throw error
+      }
+    }
+  }
+
+  close(): void {
+    for (const socket of this.#sockets.values()) socket.close()
+    this.#sockets.clear()
+  }
+}

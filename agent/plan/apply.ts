@@ -1,0 +1,163 @@
+/** Executes operations through the kernel port, and reads back what a former agent left. */
+import { KernelError } from '../kernel/error.ts'
+import type { Dataplane, KernelPort } from '../kernel/port.ts'
+import type { Operation } from './plan.ts'
+import type { Resource } from './resource.ts'
+import { zeroPathState } from './values.ts'
+
+export interface Failure {
+  operation: Operation
+  error: Error
+}
+
+/** Runs the stages in order; one failed operation does not keep the others of its stage, nor later stages, from running. */
+export async function apply(
+  stages: readonly (readonly Operation[])[],
+  port: KernelPort,
+  dataplane: Dataplane,
+  done: (operation: Operation) => void,
+): Promise<Failure[]> {
+  const failures: Failure[] = []
+  for (const stage of stages) {
+    await Promise.all(
+      stage.map(async operation => {
+        try {
+          await applyOne(operation, port, dataplane)
+          done(operation)
+        } catch (error) {
+          failures.push({ operation, error: error instanceof Error ? error : new Error(String(error)) })
+        }
+      }),
+    )
+  }
+  return failures
+}
+
+function applyOne(operation: Operation, port: KernelPort, dataplane: Dataplane): Promise<void> | void {
+  const { resource } = operation
+  return operation.action === 'delete' ? remove(resource, port, dataplane) : write(operation, resource, port, dataplane)
+}
+
+function write(operation: Operation, resource: Resource, port: KernelPort, dataplane: Dataplane): Promise<void> | void {
+  const { maps } = dataplane
+  switch (resource.kind) {
+    case 'address':
+      return port.network.addAddress(resource.value)
+    case 'neighbour':
+      return port.network.replaceNeighbour(resource.value)
+    case 'rule':
+      return port.network.addRule(resource.value)
+    case 'route':
+      return port.network.replaceRoute(resource.value)
+    case 'association': {
+      const { key } = resource.value
+      if (!key) throw new KernelError('add', `SA ${resource.value.spi}`, 'EINVAL', 'key unknown: adopted SAs cannot be made again')
+      return port.xfrm.addAssociation({ ...resource.value, key })
+    }
+    case 'policy':
+      return port.xfrm.addPolicy(resource.value)
+    case 'path-state':
+      return maps.pathState.set(resource.handle, zeroPathState())
+    case 'path-conf':
+      return maps.pathConf.set(resource.handle, resource.value)
+    case 'session':
+      return maps.sessions.set(resource.sid, resource.value)
+    case 'vaddr':
+      return maps.vaddrs.set(resource.address, resource.peer)
+    case 'peer':
+      return maps.peers.set(resource.index, resource.value)
+    case 'nexthop':
+      return maps.nexthops.set(resource.index, resource.value)
+    case 'fib':
+      return maps.fib.set(resource, resource.nexthop)
+    case 'port':
+      return maps.ports.set(resource.ifindex, resource.value)
+    case 'node': {
+      const node = maps.node.get(0)
+      if (!node) throw new KernelError('read', 'map node', 'ENOENT')
+      return maps.node.set(0, { ...node, ...resource.value })
+    }
+    case 'attachment':
+      if (operation.action === 'create') dataplane.attach(resource.hook, resource.ifindex)
+      return
+  }
+}
+
+function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Promise<void> | void {
+  const { maps } = dataplane
+  const gone = (promise: Promise<void>) =>
+    promise.catch(error => {
+      // The device may have taken its addresses, routes and neighbours with it.
+      if (!(error instanceof KernelError && ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'].includes(error.code))) throw error
+    })
+  switch (resource.kind) {
+    case 'address':
+      return gone(port.network.deleteAddress(resource.value))
+    case 'neighbour':
+      return
+    case 'rule':
+      return gone(port.network.deleteRule(resource.value))
+    case 'route':
+      return gone(port.network.deleteRoute(resource.value))
+    case 'association':
+      return gone(port.xfrm.deleteAssociation(resource.value))
+    case 'policy':
+      return gone(port.xfrm.deletePolicy(resource.value))
+    case 'path-state':
+      maps.pathState.delete(resource.handle)
+      return
+    case 'path-conf':
+      maps.pathConf.delete(resource.handle)
+      return
+    case 'session':
+      maps.sessions.delete(resource.sid)
+      return
+    case 'vaddr':
+      maps.vaddrs.delete(resource.address)
+      return
+    case 'peer':
+      maps.peers.delete(resource.index)
+      return
+    case 'nexthop':
+      maps.nexthops.set(resource.index, { kind: 0, flags: 0, reserved: 0, target: 0 })
+      return
+    case 'fib':
+      maps.fib.delete(resource)
+      return
+    case 'port':
+      maps.ports.delete(resource.ifindex)
+      return
+    case 'node':
+      return
+    case 'attachment':
+      try {
+        dataplane.detach(resource.hook, resource.ifindex)
+      } catch (error) {
+        if (!(error instanceof KernelError && ['ENOENT', 'ENODEV'].includes(error.code))) throw error
+      }
+      return
+  }
+}
+
+/** What the dataplane and XFRM hold now, of the kinds that one agent owns alone. */
+export async function observe(port: KernelPort, dataplane: Dataplane, esp: boolean): Promise<Resource[]> {
+  const { maps } = dataplane
+  const found: Resource[] = []
+  for (const [sid, value] of maps.sessions.entries()) found.push({ kind: 'session', sid, value })
+  for (const [index, value] of maps.peers.entries()) found.push({ kind: 'peer', index, value })
+  for (const [handle, value] of maps.pathConf.entries()) found.push({ kind: 'path-conf', handle, value })
+  for (const [handle] of maps.pathState.entries()) found.push({ kind: 'path-state', handle })
+  for (const [address, peer] of maps.vaddrs.entries()) found.push({ kind: 'vaddr', address, peer })
+  for (const [index, value] of maps.nexthops.entries())
+    if (value.kind !== 0) found.push({ kind: 'nexthop', index, value })
+  for (const [key, nexthop] of maps.fib.entries()) found.push({ kind: 'fib', ...key, nexthop })
+  for (const [ifindex, value] of maps.ports.entries()) found.push({ kind: 'port', ifindex, value })
+  for (const { hook, ifindex } of dataplane.attached()) found.push({ kind: 'attachment', hook, ifindex })
+  if (esp) {
+    for (const { direction, source, destination, spi, ifId } of await port.xfrm.associations())
+      if (ifId !== 0 && direction)
+        found.push({ kind: 'association', value: { direction, source, destination, spi, ifId, replayWindow: 0 } })
+    for (const value of await port.xfrm.policies()) if (value.ifId !== 0) found.push({ kind: 'policy', value })
+  }
+  return found
+}

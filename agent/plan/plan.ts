@@ -1,0 +1,46 @@
+/** Planning: (desired, observed) -> ordered operations. Pure. */
+import { keyOf, type Resource, sameContent, stageOf } from './resource.ts'
+
+export type Operation =
+  | { action: 'create'; resource: Resource }
+  | { action: 'replace'; resource: Resource; before: Resource }
+  | { action: 'delete'; resource: Resource }
+
+export interface Change {
+  desired: Resource | undefined
+  observed: Resource | undefined
+}
+
+/**
+ * Operations in stages: all of one stage may run together, stages run in order. Creations and replacements come first, in the order of
+ * `stageOf`; deletions follow in the opposite order.
+ */
+export function plan(changes: Iterable<Change>): Operation[][] {
+  const build = new Map<number, Operation[]>()
+  const remove = new Map<number, Operation[]>()
+  for (const { desired, observed } of changes) {
+    if (desired && !observed) push(build, stageOf(desired), { action: 'create', resource: desired })
+    else if (desired && observed && !sameContent(desired, observed))
+      push(build, stageOf(desired), { action: 'replace', resource: desired, before: observed })
+    else if (!desired && observed) push(remove, stageOf(observed), { action: 'delete', resource: observed })
+  }
+  const stages = (operations: Map<number, Operation[]>) => [...operations].sort(([a], [b]) => a - b).map(([, list]) => list)
+  return [...stages(build), ...stages(remove).reverse()]
+}
+
+function push(stages: Map<number, Operation[]>, stage: number, operation: Operation): void {
+  const list = stages.get(stage)
+  if (list) list.push(operation)
+  else stages.set(stage, [operation])
+}
+
+/** Full comparison of two sets, for start-up; the running agent plans only what it touched. */
+export function changesBetween(desired: Iterable<Resource>, observed: Iterable<Resource>): Change[] {
+  const changes = new Map<string, Change>()
+  for (const resource of observed) changes.set(keyOf(resource), { desired: undefined, observed: resource })
+  for (const resource of desired) {
+    const key = keyOf(resource)
+    changes.set(key, { desired: resource, observed: changes.get(key)?.observed })
+  }
+  return [...changes.values()]
+}

@@ -1,0 +1,91 @@
+/**
+ * What an edge knows of other edges' subnets (RIB): per prefix, what each of its gateways told. Pure state; `best` decides.
+ *
+ * A gateway's routes survive the loss of its route session as stale (packets still flow while its dataplane answers); they are unusable while the
+ * gateway is silent, so that another gateway's copy takes over, and vanish when a new session ends its first burst without them.
+ */
+import type { RouteEntry } from '../../schema/route-messages.ts'
+
+export interface LearnedRoute extends RouteEntry {
+  gateway: string
+  stale: boolean
+}
+
+export type Decision =
+  | { kind: 'via'; route: LearnedRoute }
+  /** Known, but not to be reached now: drop with a reason, never fall through to a shorter prefix in clear. */
+  | { kind: 'unreachable'; route: LearnedRoute }
+
+export class EdgeTable {
+  readonly #routes = new Map<string, Map<string, LearnedRoute>>()
+  readonly #preference: (gateway: string) => number | undefined
+
+  /** @param preference smaller is better; undefined while the gateway is silent */
+  constructor(preference: (gateway: string) => number | undefined) {
+    this.#preference = preference
+  }
+
+  prefixes(): Iterable<string> {
+    return this.#routes.keys()
+  }
+
+  /** Prefixes with an entry of this gateway: what has to be decided anew when it falls silent or comes back. */
+  via(gateway: string): string[] {
+    return [...this.#routes].filter(([, entries]) => entries.has(gateway)).map(([prefix]) => prefix)
+  }
+
+  /** Returns the prefixes touched. */
+  learn(gateway: string, routes: readonly RouteEntry[], full: boolean): string[] {
+    const touched = new Set(full ? this.forget(gateway, this.via(gateway)) : [])
+    for (const route of routes) {
+      let entries = this.#routes.get(route.prefix)
+      if (!entries) {
+        entries = new Map()
+        this.#routes.set(route.prefix, entries)
+      }
+      entries.set(gateway, { ...route, gateway, stale: false })
+      touched.add(route.prefix)
+    }
+    return [...touched]
+  }
+
+  forget(gateway: string, prefixes: Iterable<string>): string[] {
+    const touched: string[] = []
+    for (const prefix of prefixes) {
+      const entries = this.#routes.get(prefix)
+      if (!entries?.delete(gateway)) continue
+      if (entries.size === 0) this.#routes.delete(prefix)
+      touched.push(prefix)
+    }
+    return touched
+  }
+
+  markStale(gateway: string): void {
+    for (const entries of this.#routes.values()) {
+      const route = entries.get(gateway)
+      if (route) route.stale = true
+    }
+  }
+
+  sweepStale(gateway: string): string[] {
+    return this.forget(
+      gateway,
+      this.via(gateway).filter(prefix => this.#routes.get(prefix)?.get(gateway)?.stale),
+    )
+  }
+
+  best(prefix: string): Decision | undefined {
+    let usable: LearnedRoute | undefined
+    let usablePreference = Number.POSITIVE_INFINITY
+    let known: LearnedRoute | undefined
+    for (const route of this.#routes.get(prefix)?.values() ?? []) {
+      known ??= route
+      const preference = this.#preference(route.gateway)
+      if (!route.reachable || preference === undefined || preference >= usablePreference) continue
+      usable = route
+      usablePreference = preference
+    }
+    if (usable) return { kind: 'via', route: usable }
+    return known && { kind: 'unreachable', route: known }
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What a running agent tells on its Unix socket (tRPC, agent/api.ts); the `branchline` command shows it. Numbers are packets, bytes, ms or Unix ms as named.
+ */
+import { z } from 'zod'
+
+export const pathStatusSchema = z.object({
+  path: z.int(),
+  link: z.string(),
+  local: z.string(),
+  remote: z.string(),
+  mtu: z.int(),
+  rttMs: z.number().nullable(),
+  idleMs: z.number().nullable(),
+  txPackets: z.int(),
+  rxPackets: z.int(),
+  txBytes: z.int(),
+  rxBytes: z.int(),
+})
+
+export const peerStatusSchema = z.object({
+  node: z.string(),
+  name: z.string(),
+  role: z.string(),
+  enterprise: z.string().nullable(),
+  /** connecting: no session; up: packets flow; stale: route session lost, packets still flow; lost: silent. */
+  state: z.enum(['connecting', 'up', 'stale', 'lost', 'refused']),
+  reason: z.string().nullable(),
+  virtualAddress: z.string().nullable(),
+  esp: z.boolean(),
+  sessions: z.int(),
+  ageMs: z.number().nullable(),
+  rekeys: z.int(),
+  paths: z.array(pathStatusSchema),
+})
+
+export const statusSchema = z.object({
+  name: z.string(),
+  node: z.string(),
+  role: z.string(),
+  version: z.string(),
+  kernel: z.string(),
+  esp: z.boolean(),
+  espReason: z.string().nullable(),
+  adoption: z.enum(['created', 'adopted', 'rebuilt']),
+  pid: z.int(),
+  uptimeMs: z.number(),
+  memoryBytes: z.int(),
+  orchestrator: z.object({ url: z.string(), connected: z.boolean(), revision: z.int() }).nullable(),
+  grant: z.object({ serial: z.int(), expires: z.int(), prefixes: z.array(z.string()) }),
+  vpn: z.object({ enterprise: z.string(), enabled: z.boolean(), security: z.string() }).nullable(),
+  peers: z.array(peerStatusSchema),
+  /** XFRM states of this node. */
+  associations: z.int(),
+})
+export type Status = z.infer<typeof statusSchema>
+
+export const routeRowSchema = z.object({
+  enterprise: z.string(),
+  prefix: z.string(),
+  reachable: z.boolean(),
+  security: z.string(),
+  owner: z.string(),
+  /** `local lan0`, `peer gw1`, `unreachable` */
+  via: z.string(),
+  /** connected, static, configured, learned, stale */
+  source: z.string(),
+})
+export type RouteRow = z.infer<typeof routeRowSchema>
+
+export const dropsSchema = z.object({
+  drops: z.record(z.string(), z.int()),
+  counters: z.record(z.string(), z.int()),
+  /** Newest sampled drops first. */
+  samples: z.array(
+    z.object({ time: z.int(), reason: z.string(), device: z.string(), from: z.string(), to: z.string(), length: z.int() }),
+  ),
+})
+export type Drops = z.infer<typeof dropsSchema>
+
+/** Procedures of the agent's socket: `status`, `routes`, `drops` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
+export const rekeyInputSchema = z.object({ peer: z.string().optional() })

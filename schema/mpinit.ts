@@ -1,0 +1,100 @@
+/**
+ * MP_INIT payloads (DESIGN §3): what the two Noise IK messages carry inside, as CBOR. docs/wire.md has the outer layout:
+ *
+ *   INIT     u8 version_type, 3 zero bytes, u32 sender sid, Noise message 1, padding inside the payload, mac1 16, mac2 16
+ *   RESPONSE u8 version_type, 3 zero bytes, u32 sender sid, u32 receiver sid, Noise message 2, mac1 16, mac2 16
+ *   COOKIE   u8 version_type, 3 zero bytes, u32 receiver sid, nonce 24 or 12, sealed cookie 32
+ *   RESET    u8 version_type, 3 zero bytes, u32 the unknown session id
+ */
+import { z } from 'zod'
+import { addressSchema, bytesSchema, nameSchema, subnetSchema } from './common.ts'
+import { signedSchema } from './grant.ts'
+
+const pathIdSchema = z.int().min(0).max(15)
+const spiSchema = z.int().min(256).max(0xffffffff)
+
+export const capabilitySchema = z.object({
+  /** The kernel encrypts: SAs are made. */
+  esp: z.boolean(),
+  /** Room for later: unknown members are kept by old nodes and ignored. */
+}).loose()
+
+export const linkOfferSchema = z.object({
+  /** Path id in this session, chosen by the edge. */
+  path: pathIdSchema,
+  name: nameSchema,
+  family: z.union([z.literal(4), z.literal(6)]),
+  /** WAN MTU, outer headers included. */
+  mtu: z.int().min(576).max(65535),
+  /** Inbound SPI of the edge for this path; 0 without ESP. */
+  spi: z.union([spiSchema, z.literal(0)]),
+})
+
+export const initPayloadSchema = z.object({
+  grant: signedSchema,
+  /** µs since 1970, strictly increasing per static key: an old initiation cannot be played again. */
+  timestamp: z.bigint(),
+  /** Remote sid of the session that this one replaces (rekey): traffic moves only when the initiator says so. */
+  replaces: z.int().nonnegative().nullable(),
+  subnets: z.array(subnetSchema).max(1024),
+  links: z.array(linkOfferSchema).min(1).max(16),
+  /** Path id of the link that this very packet was sent on: the responder learns that path's outer address from it. */
+  via: pathIdSchema,
+  capabilities: capabilitySchema,
+  policyVersion: z.int().min(1).max(0xffffffff),
+  /** Virtual address that the edge had with this gateway before: given again when free. */
+  virtualAddress: addressSchema.nullable(),
+})
+export type InitPayload = z.infer<typeof initPayloadSchema>
+export type LinkOffer = z.infer<typeof linkOfferSchema>
+
+/** Why a responder refused an authentic initiation; the initiator shows the text. */
+export const refusalCodeSchema = z.enum([
+  'grant-invalid',
+  'grant-expired',
+  'grant-not-yet-valid',
+  'grant-revoked',
+  'grant-key-mismatch',
+  'role-not-allowed',
+  'duplicate-node',
+  'timestamp-replayed',
+  'full',
+])
+export type RefusalCode = z.infer<typeof refusalCodeSchema>
+
+export const responsePayloadSchema = z.discriminatedUnion('ok', [
+  z.object({
+    ok: z.literal(true),
+    grant: signedSchema,
+    /** The initiator's virtual address, and the responder's. */
+    virtualAddress: addressSchema,
+    peerAddress: addressSchema,
+    /** Per accepted path: the responder's inbound SPI (0 without ESP). */
+    paths: z.array(z.object({ path: pathIdSchema, spi: z.union([spiSchema, z.literal(0)]), mtu: z.int().min(576).max(65535) })),
+    capabilities: capabilitySchema,
+    /** Whether the responder still had the session named in `replaces`; if not, the initiator's route session is gone too. */
+    replaced: z.boolean(),
+    /** Seconds after which the initiator renews the session. */
+    rekeyAfter: z.int().positive(),
+    /** What the responder saw as the initiator's outer address: shown to people behind NAT. */
+    seen: z.object({ address: addressSchema, port: z.int() }),
+  }),
+  z.object({ ok: z.literal(false), code: refusalCodeSchema, message: z.string().max(500), time: z.int() }),
+])
+export type ResponsePayload = z.infer<typeof responsePayloadSchema>
+
+/** Keys that both ends derive from one handshake, in the initiator's view: `tx` is initiator to responder. */
+export interface SessionSecrets {
+  /** SipHash keys, 16 bytes. */
+  tagTx: Uint8Array
+  tagRx: Uint8Array
+  /** AES-256-GCM keys of the route session's records (Noise Split), 32 bytes. */
+  recordTx: Uint8Array
+  recordRx: Uint8Array
+  /** 32 bytes of AES-256-GCM key and 4 of salt, per path and direction (RFC 4106). */
+  esp(path: number, direction: 'tx' | 'rx'): Uint8Array
+  /** Noise handshake hash: names the session in logs and binds the route session to it. */
+  hash: Uint8Array
+}
+
+export const staticKeySchema = bytesSchema(32)
