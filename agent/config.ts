@@ -1,0 +1,136 @@
+/**
+ * The agent's configuration file: JSON, read once and turned into typed values with every default filled in.
+ *
+ *   { "stateDir": "/var/lib/branchline/agent", "lan": [{ "interface": "lan0" }], "wan": [{ "name": "inet", "interface": "wan0" }] }
+ *
+ * Who the node is (name, role, keys, grant) is not here: `branchline agent activate` writes that into `stateDir`.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { nameSchema, prefixSchema } from '../schema/common.ts'
+
+/** IFNAMSIZ is 16 with the final NUL (linux/if.h); the kernel refuses '/' and white space (net/core/dev.c, dev_valid_name). */
+const interfaceSchema = z
+  .string()
+  .regex(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'must be an interface name of 1 to 15 characters')
+
+const directorySchema = z.string().startsWith('/', 'must be an absolute path')
+
+const millisecondsSchema = z.int().min(10).max(3_600_000)
+
+/** Timers of sessions, ms unless the name says otherwise. */
+const timersSchema = z.strictObject({
+  /** A path on which nothing was sent for so long gets a probe. */
+  probeMs: millisecondsSchema.default(500),
+  /** A path on which nothing was heard for so long is dead. */
+  silentMs: millisecondsSchema.default(1500),
+  /** Age in seconds at which a session is replaced by a new handshake. */
+  rekeyAfterS: z.int().min(1).max(86_400).default(3600),
+  /** How long a replaced session still receives. */
+  graceMs: millisecondsSchema.default(3000),
+  /** How long routes outlive the route session that brought them. */
+  staleRoutesMs: millisecondsSchema.default(60_000),
+  handshakeRetryMs: millisecondsSchema.default(500),
+})
+
+const wanSchema = z.strictObject({
+  /** For people and for path selection: `inet`, `mpls`, `lte`. */
+  name: nameSchema,
+  interface: interfaceSchema,
+  /** Address families that tunnels may use on this link. */
+  families: z
+    .array(z.union([z.literal(4), z.literal(6)], 'must be 4 or 6'))
+    .min(1)
+    .default([4, 6]),
+})
+
+export const agentConfigSchema = z
+  .strictObject({
+    /** Shown in logs until the node is activated and has its real name. */
+    name: nameSchema.optional(),
+    /** Identity and last known state: the only directory that must survive a reboot. */
+    stateDir: directorySchema.default('/var/lib/branchline/agent'),
+    runDir: directorySchema.default('/run/branchline'),
+    /** Directory in a BPF file system: pins live below it. */
+    bpffs: directorySchema.default('/sys/fs/bpf/branchline'),
+    /** Unix socket of agent/api.ts; default `<runDir>/agent.sock`. */
+    socket: directorySchema.optional(),
+    logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
+    lan: z
+      .array(
+        z.strictObject({
+          interface: interfaceSchema,
+          /** Subnets behind the interface that its kernel routes do not show. */
+          subnets: z.array(prefixSchema).default([]),
+        }),
+      )
+      .max(64)
+      .default([]),
+    /** The position is the path id, hence 16 at most. */
+    wan: z.array(wanSchema).min(1, 'at least one WAN link is needed').max(16),
+    /** Overrides the address that activation stored, e.g. behind another proxy. */
+    orchestrator: z.strictObject({ url: z.url({ protocol: /^wss$/, error: 'must be a wss:// URL' }) }).optional(),
+    /** Read by gateways only. */
+    gateway: z
+      .strictObject({
+        /** UDP port of MP on every WAN address. */
+        port: z.int().min(1).max(65535).default(2426),
+        /** Virtual addresses of edges come from here (RFC 6598 space). */
+        virtualPool: prefixSchema.default('100.64.0.0/10'),
+      })
+      .prefault({}),
+    timers: timersSchema.prefault({}),
+  })
+  .superRefine((config, context) => {
+    unique(config.wan, 'name', 'wan', context)
+    unique(config.wan, 'interface', 'wan', context)
+    unique(config.lan, 'interface', 'lan', context)
+  })
+  .transform(config => ({ ...config, socket: config.socket ?? join(config.runDir, 'agent.sock') }))
+
+/** Every default is filled in: what the rest of the agent reads. */
+export type AgentConfig = z.output<typeof agentConfigSchema>
+/** What a person writes. */
+export type AgentConfigInput = z.input<typeof agentConfigSchema>
+
+function unique<K extends string>(
+  rows: readonly Readonly<Record<K, unknown>>[],
+  key: K,
+  list: string,
+  context: z.core.$RefinementCtx,
+): void {
+  const seen = new Set<unknown>()
+  rows.forEach((row, index) => {
+    if (seen.has(row[key])) {
+      context.addIssue({ code: 'custom', path: [list, index, key], message: `${String(row[key])} is used twice` })
+    }
+    seen.add(row[key])
+  })
+}
+
+/** One line that names the file and the field; `cause` keeps the original. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** @throws ConfigError naming the file and the first wrong fields */
+export function readAgentConfig(file: string): AgentConfig {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
+    throw new ConfigError(`cannot read the agent configuration ${file}: ${code}`, { cause })
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (cause) {
+    throw new ConfigError(`${file} is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  }
+  const parsed = agentConfigSchema.safeParse(json)
+  if (parsed.success) return parsed.data
+  const first = parsed.error.issues.slice(0, 3).map(issue => `${issue.path.join('.') || 'document'}: ${issue.message}`)
+  throw new ConfigError(`${file}: ${first.join('; ')}`, { cause: parsed.error })
+}
