@@ -1,0 +1,26 @@
+/** One project per tier that vitest runs; scripts/tiers.ts says which tiers there are and in what order. */
+
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+/** Files that share machine state (namespaces, bpffs, the one guest) run one after the other. */
+const serial = { fileParallelism: false, testTimeout: 60_000, hookTimeout: 180_000 }
+
+export default defineConfig({
+  // The guest sees the repository read-only.
+  cacheDir: join(tmpdir(), 'branchline-vitest'),
+  test: {
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['{agent,bpf,cli,orchestrator,schema,scripts}/**/*.test.ts'] } },
+      { extends: true, test: { name: 'packet', include: ['tests/packet/**/*.test.ts'], ...serial } },
+      { extends: true, test: { name: 'sim', include: ['tests/sim/**/*.test.ts'], testTimeout: 120_000 } },
+      { extends: true, test: { name: 'regression', include: ['tests/regression/**/*.test.ts'] } },
+      { extends: true, test: { name: 'orchestrator', include: ['tests/orchestrator/**/*.test.ts'], ...serial } },
+      { extends: true, test: { name: 'net', include: ['tests/net/**/*.test.ts'], ...serial } },
+      { extends: true, test: { name: 'guest', include: ['tests/guest/*.test.ts'], ...serial } },
+      { extends: true, test: { name: 'guest-inside', include: ['tests/guest/inside/**/*.test.ts'], ...serial } },
+      { extends: true, test: { name: 'lab', include: ['tests/lab/**/*.test.ts'], ...serial, testTimeout: 300_000 } },
+    ],
+  },
+})
