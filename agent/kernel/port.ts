@@ -7,7 +7,7 @@
  * `ensure`/`ignore` helpers of `plan/`, never by swallowing errors. Addresses are text in canonical form (RFC 5952 for IPv6).
  */
 import type {
-  FibKey,
+  Event as DataplaneEvent,
   Flow,
   FlowKey,
   Nexthop,
@@ -17,8 +17,8 @@ import type {
   Peer,
   Port,
   Session,
-  Event as DataplaneEvent,
 } from '../../schema/abi.gen.ts'
+import type { FibKey } from './fib-key.ts'
 
 /** One BPF map, typed by its generated codecs. All calls are synchronous system calls. */
 export interface KernelMap<K, V> {

@@ -1,0 +1,725 @@
+// Generated from bpf/abi.h and bpf/wire.h by `npm run codegen`. Do not edit.
+import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
+
+/** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
+export const ABI_HASH = 0xd5845498c2c4378cn
+
+export const ABI_MP_PORT = 2426
+export const ABI_MP_VERSION = 1
+export const ABI_MP_HDR_LEN = 40
+export const ABI_MP_PATHS = 16
+export const ABI_MAX_SESSIONS = 32768
+export const ABI_MAX_PATHS = 65536
+export const ABI_MAX_PEERS = 32768
+export const ABI_MAX_NEXTHOPS = 65536
+export const ABI_MAX_ROUTES = 1048576
+export const ABI_MAX_FLOWS = 131072
+export const ABI_NH_F_SECURE = 1
+export const ABI_PEER_F_ESP = 1
+export const ABI_FAMILY_NONE = 0
+export const ABI_FAMILY_IPV4 = 4
+export const ABI_FAMILY_IPV6 = 6
+export const ABI_EVENT_HEAD = 64
+
+/** enum mp_type */
+export const mpType = {
+  MP_DATA: 1,
+  MP_PROBE: 2,
+  MP_PROBE_REPLY: 3,
+  MP_FIRST_HANDSHAKE: 8,
+  MP_INIT: 8,
+  MP_RESPONSE: 9,
+  MP_COOKIE: 10,
+  MP_RESET: 11,
+} as const
+/** Value -> name without its prefix. */
+export const mpTypeNames: Readonly<Record<number, string>> = {
+  1: 'data',
+  2: 'probe',
+  3: 'probe-reply',
+  8: 'init',
+  9: 'response',
+  10: 'cookie',
+  11: 'reset',
+}
+
+/** enum drop_reason */
+export const dropReason = {
+  DROP_NONE: 0,
+  DROP_MP_TRUNCATED: 1,
+  DROP_MP_VERSION: 2,
+  DROP_MP_TYPE: 3,
+  DROP_MP_NO_SESSION: 4,
+  DROP_MP_PATH: 5,
+  DROP_MP_TAG: 6,
+  DROP_MP_REPLAY: 7,
+  DROP_MP_TOO_OLD: 8,
+  DROP_OUTER_FRAGMENT: 9,
+  DROP_OUTER_MALFORMED: 10,
+  DROP_INNER_MALFORMED: 11,
+  DROP_INNER_SPOOFED: 12,
+  DROP_NO_VRF: 13,
+  DROP_NO_ROUTE: 14,
+  DROP_UNREACHABLE: 15,
+  DROP_PROHIBITED: 16,
+  DROP_TTL: 17,
+  DROP_TOO_BIG: 18,
+  DROP_CLEAR_ON_SECURE: 19,
+  DROP_SECURE_ON_CLEAR: 20,
+  DROP_LOOP: 21,
+  DROP_NO_PEER: 22,
+  DROP_NO_PATH: 23,
+  DROP_NO_ESP: 24,
+  DROP_NO_SA: 25,
+  DROP_PLAINTEXT: 26,
+  DROP_NOT_OURS: 27,
+  DROP_REWRITE: 28,
+  DROP_MAP_FULL: 29,
+} as const
+export const DROP_REASONS = 30
+/** Value -> name without its prefix. */
+export const dropReasonNames: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'mp-truncated',
+  2: 'mp-version',
+  3: 'mp-type',
+  4: 'mp-no-session',
+  5: 'mp-path',
+  6: 'mp-tag',
+  7: 'mp-replay',
+  8: 'mp-too-old',
+  9: 'outer-fragment',
+  10: 'outer-malformed',
+  11: 'inner-malformed',
+  12: 'inner-spoofed',
+  13: 'no-vrf',
+  14: 'no-route',
+  15: 'unreachable',
+  16: 'prohibited',
+  17: 'ttl',
+  18: 'too-big',
+  19: 'clear-on-secure',
+  20: 'secure-on-clear',
+  21: 'loop',
+  22: 'no-peer',
+  23: 'no-path',
+  24: 'no-esp',
+  25: 'no-sa',
+  26: 'plaintext',
+  27: 'not-ours',
+  28: 'rewrite',
+  29: 'map-full',
+}
+
+/** enum counter */
+export const counter = {
+  COUNT_LAN_IN: 0,
+  COUNT_LAN_OUT: 1,
+  COUNT_TO_PEER_SECURE: 2,
+  COUNT_TO_PEER_CLEAR: 3,
+  COUNT_FROM_PEER_SECURE: 4,
+  COUNT_FROM_PEER_CLEAR: 5,
+  COUNT_LOCAL_IN: 6,
+  COUNT_LOCAL_OUT: 7,
+  COUNT_MP_IN: 8,
+  COUNT_MP_OUT: 9,
+  COUNT_HANDSHAKE_IN: 10,
+  COUNT_PROBE_ANSWERED: 11,
+  COUNT_PROBE_REPLY_IN: 12,
+  COUNT_ICMP_SENT: 13,
+  COUNT_MSS_CLAMPED: 14,
+  COUNT_FLOW_NEW: 15,
+  COUNT_FLOW_HIT: 16,
+} as const
+export const COUNTERS = 17
+/** Value -> name without its prefix. */
+export const counterNames: Readonly<Record<number, string>> = {
+  0: 'lan-in',
+  1: 'lan-out',
+  2: 'to-peer-secure',
+  3: 'to-peer-clear',
+  4: 'from-peer-secure',
+  5: 'from-peer-clear',
+  6: 'local-in',
+  7: 'local-out',
+  8: 'mp-in',
+  9: 'mp-out',
+  10: 'handshake-in',
+  11: 'probe-answered',
+  12: 'probe-reply-in',
+  13: 'icmp-sent',
+  14: 'mss-clamped',
+  15: 'flow-new',
+  16: 'flow-hit',
+}
+
+/** enum nexthop_kind */
+export const nexthopKind = {
+  NH_NONE: 0,
+  NH_UNREACHABLE: 1,
+  NH_PROHIBIT: 2,
+  NH_LOCAL: 3,
+  NH_LAN: 4,
+  NH_PEER: 5,
+} as const
+/** Value -> name without its prefix. */
+export const nexthopKindNames: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'unreachable',
+  2: 'prohibit',
+  3: 'local',
+  4: 'lan',
+  5: 'peer',
+}
+
+/** enum event_type */
+export const eventType = {
+  EVENT_DROP: 1,
+  EVENT_NO_SESSION: 2,
+  EVENT_PATH_MOVED: 3,
+  EVENT_POLICY_AHEAD: 4,
+} as const
+/** Value -> name without its prefix. */
+export const eventTypeNames: Readonly<Record<number, string>> = {
+  1: 'drop',
+  2: 'no-session',
+  3: 'path-moved',
+  4: 'policy-ahead',
+}
+
+/** struct mp_hdr, 40 bytes */
+export interface MpHdr {
+  versionType: number
+  path: number
+  qos: number
+  fecIndex: number
+  session: number
+  number: bigint
+  timestampUs: number
+  policyVersion: number
+  fecBlock: number
+  servicePath: number
+  tag: bigint
+}
+
+export const mpHdrCodec: Codec<MpHdr> = {
+  size: 40,
+  encode: value => {
+    const bytes = new Uint8Array(40)
+    const view = viewOf(bytes)
+    view.setUint8(0, value.versionType)
+    view.setUint8(1, value.path)
+    view.setUint8(2, value.qos)
+    view.setUint8(3, value.fecIndex)
+    view.setUint32(4, value.session)
+    view.setBigUint64(8, value.number)
+    view.setUint32(16, value.timestampUs)
+    view.setUint32(20, value.policyVersion)
+    view.setUint32(24, value.fecBlock)
+    view.setUint32(28, value.servicePath)
+    view.setBigUint64(32, value.tag)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      versionType: view.getUint8(0),
+      path: view.getUint8(1),
+      qos: view.getUint8(2),
+      fecIndex: view.getUint8(3),
+      session: view.getUint32(4),
+      number: view.getBigUint64(8),
+      timestampUs: view.getUint32(16),
+      policyVersion: view.getUint32(20),
+      fecBlock: view.getUint32(24),
+      servicePath: view.getUint32(28),
+      tag: view.getBigUint64(32),
+    }
+  },
+}
+
+/** struct nexthop, 8 bytes */
+export interface Nexthop {
+  kind: number
+  flags: number
+  reserved: number
+  target: number
+}
+
+export const nexthopCodec: Codec<Nexthop> = {
+  size: 8,
+  encode: value => {
+    const bytes = new Uint8Array(8)
+    const view = viewOf(bytes)
+    view.setUint8(0, value.kind)
+    view.setUint8(1, value.flags)
+    view.setUint16(2, value.reserved, true)
+    view.setUint32(4, value.target, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      kind: view.getUint8(0),
+      flags: view.getUint8(1),
+      reserved: view.getUint16(2, true),
+      target: view.getUint32(4, true),
+    }
+  },
+}
+
+/** struct fib4_key, 12 bytes */
+export interface Fib4Key {
+  prefixlen: number
+  vrf: number
+  addr: number
+}
+
+export const fib4KeyCodec: Codec<Fib4Key> = {
+  size: 12,
+  encode: value => {
+    const bytes = new Uint8Array(12)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.prefixlen, true)
+    view.setUint32(4, value.vrf)
+    view.setUint32(8, value.addr)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      prefixlen: view.getUint32(0, true),
+      vrf: view.getUint32(4),
+      addr: view.getUint32(8),
+    }
+  },
+}
+
+/** struct fib6_key, 24 bytes */
+export interface Fib6Key {
+  prefixlen: number
+  vrf: number
+  addr: Uint8Array
+}
+
+export const fib6KeyCodec: Codec<Fib6Key> = {
+  size: 24,
+  encode: value => {
+    const bytes = new Uint8Array(24)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.prefixlen, true)
+    view.setUint32(4, value.vrf)
+    putBytes(bytes, 8, 16, value.addr)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      prefixlen: view.getUint32(0, true),
+      vrf: view.getUint32(4),
+      addr: takeBytes(view, 8, 16),
+    }
+  },
+}
+
+/** struct flow_key, 44 bytes */
+export interface FlowKey {
+  vrf: number
+  proto: number
+  reserved: Uint8Array
+  sport: number
+  dport: number
+  src: Uint8Array
+  dst: Uint8Array
+}
+
+export const flowKeyCodec: Codec<FlowKey> = {
+  size: 44,
+  encode: value => {
+    const bytes = new Uint8Array(44)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.vrf, true)
+    view.setUint8(4, value.proto)
+    putBytes(bytes, 5, 3, value.reserved)
+    view.setUint16(8, value.sport)
+    view.setUint16(10, value.dport)
+    putBytes(bytes, 12, 16, value.src)
+    putBytes(bytes, 28, 16, value.dst)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      vrf: view.getUint32(0, true),
+      proto: view.getUint8(4),
+      reserved: takeBytes(view, 5, 3),
+      sport: view.getUint16(8),
+      dport: view.getUint16(10),
+      src: takeBytes(view, 12, 16),
+      dst: takeBytes(view, 28, 16),
+    }
+  },
+}
+
+/** struct flow, 40 bytes */
+export interface Flow {
+  nexthop: number
+  routeEpoch: number
+  policyVersion: number
+  qos: number
+  reserved: Uint8Array
+  packets: bigint
+  bytes: bigint
+  lastNs: bigint
+}
+
+export const flowCodec: Codec<Flow> = {
+  size: 40,
+  encode: value => {
+    const bytes = new Uint8Array(40)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.nexthop, true)
+    view.setUint32(4, value.routeEpoch, true)
+    view.setUint32(8, value.policyVersion, true)
+    view.setUint8(12, value.qos)
+    putBytes(bytes, 13, 3, value.reserved)
+    view.setBigUint64(16, value.packets, true)
+    view.setBigUint64(24, value.bytes, true)
+    view.setBigUint64(32, value.lastNs, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      nexthop: view.getUint32(0, true),
+      routeEpoch: view.getUint32(4, true),
+      policyVersion: view.getUint32(8, true),
+      qos: view.getUint8(12),
+      reserved: takeBytes(view, 13, 3),
+      packets: view.getBigUint64(16, true),
+      bytes: view.getBigUint64(24, true),
+      lastNs: view.getBigUint64(32, true),
+    }
+  },
+}
+
+/** struct session, 64 bytes */
+export interface Session {
+  sid: number
+  remoteSid: number
+  peer: number
+  vrf: number
+  vaddrLocal: number
+  vaddrRemote: number
+  policyVersion: number
+  pathMask: number
+  txKey: bigint[]
+  rxKey: bigint[]
+}
+
+export const sessionCodec: Codec<Session> = {
+  size: 64,
+  encode: value => {
+    const bytes = new Uint8Array(64)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.sid, true)
+    view.setUint32(4, value.remoteSid, true)
+    view.setUint32(8, value.peer, true)
+    view.setUint32(12, value.vrf, true)
+    view.setUint32(16, value.vaddrLocal)
+    view.setUint32(20, value.vaddrRemote)
+    view.setUint32(24, value.policyVersion, true)
+    view.setUint32(28, value.pathMask, true)
+    putU64s(view, 32, 2, value.txKey)
+    putU64s(view, 48, 2, value.rxKey)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      sid: view.getUint32(0, true),
+      remoteSid: view.getUint32(4, true),
+      peer: view.getUint32(8, true),
+      vrf: view.getUint32(12, true),
+      vaddrLocal: view.getUint32(16),
+      vaddrRemote: view.getUint32(20),
+      policyVersion: view.getUint32(24, true),
+      pathMask: view.getUint32(28, true),
+      txKey: takeU64s(view, 32, 2),
+      rxKey: takeU64s(view, 48, 2),
+    }
+  },
+}
+
+/** struct peer, 24 bytes */
+export interface Peer {
+  sid: number
+  pathMask: number
+  pathBest: number
+  policyVersion: number
+  mtuSecure: number
+  mtuClear: number
+  flags: number
+}
+
+export const peerCodec: Codec<Peer> = {
+  size: 24,
+  encode: value => {
+    const bytes = new Uint8Array(24)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.sid, true)
+    view.setUint32(4, value.pathMask, true)
+    view.setUint32(8, value.pathBest, true)
+    view.setUint32(12, value.policyVersion, true)
+    view.setUint16(16, value.mtuSecure, true)
+    view.setUint16(18, value.mtuClear, true)
+    view.setUint32(20, value.flags, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      sid: view.getUint32(0, true),
+      pathMask: view.getUint32(4, true),
+      pathBest: view.getUint32(8, true),
+      policyVersion: view.getUint32(12, true),
+      mtuSecure: view.getUint16(16, true),
+      mtuClear: view.getUint16(18, true),
+      flags: view.getUint32(20, true),
+    }
+  },
+}
+
+/** struct path_conf, 48 bytes */
+export interface PathConf {
+  local: Uint8Array
+  remote: Uint8Array
+  localPort: number
+  remotePort: number
+  family: number
+  ttl: number
+  mtu: number
+  ifindex: number
+  reserved: number
+}
+
+export const pathConfCodec: Codec<PathConf> = {
+  size: 48,
+  encode: value => {
+    const bytes = new Uint8Array(48)
+    const view = viewOf(bytes)
+    putBytes(bytes, 0, 16, value.local)
+    putBytes(bytes, 16, 16, value.remote)
+    view.setUint16(32, value.localPort)
+    view.setUint16(34, value.remotePort)
+    view.setUint8(36, value.family)
+    view.setUint8(37, value.ttl)
+    view.setUint16(38, value.mtu, true)
+    view.setUint32(40, value.ifindex, true)
+    view.setUint32(44, value.reserved, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      local: takeBytes(view, 0, 16),
+      remote: takeBytes(view, 16, 16),
+      localPort: view.getUint16(32),
+      remotePort: view.getUint16(34),
+      family: view.getUint8(36),
+      ttl: view.getUint8(37),
+      mtu: view.getUint16(38, true),
+      ifindex: view.getUint32(40, true),
+      reserved: view.getUint32(44, true),
+    }
+  },
+}
+
+/** struct path_state, 592 bytes */
+export interface PathState {
+  txNumber: bigint
+  txPackets: bigint
+  txBytes: bigint
+  rxPackets: bigint
+  rxBytes: bigint
+  rxHighest: bigint
+  lastRxNs: bigint
+  lastTxNs: bigint
+  probeReplies: bigint
+  rttUs: number
+  reserved: number
+  window: bigint[]
+}
+
+export const pathStateCodec: Codec<PathState> = {
+  size: 592,
+  encode: value => {
+    const bytes = new Uint8Array(592)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.txNumber, true)
+    view.setBigUint64(8, value.txPackets, true)
+    view.setBigUint64(16, value.txBytes, true)
+    view.setBigUint64(24, value.rxPackets, true)
+    view.setBigUint64(32, value.rxBytes, true)
+    view.setBigUint64(40, value.rxHighest, true)
+    view.setBigUint64(48, value.lastRxNs, true)
+    view.setBigUint64(56, value.lastTxNs, true)
+    view.setBigUint64(64, value.probeReplies, true)
+    view.setUint32(72, value.rttUs, true)
+    view.setUint32(76, value.reserved, true)
+    putU64s(view, 80, 64, value.window)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      txNumber: view.getBigUint64(0, true),
+      txPackets: view.getBigUint64(8, true),
+      txBytes: view.getBigUint64(16, true),
+      rxPackets: view.getBigUint64(24, true),
+      rxBytes: view.getBigUint64(32, true),
+      rxHighest: view.getBigUint64(40, true),
+      lastRxNs: view.getBigUint64(48, true),
+      lastTxNs: view.getBigUint64(56, true),
+      probeReplies: view.getBigUint64(64, true),
+      rttUs: view.getUint32(72, true),
+      reserved: view.getUint32(76, true),
+      window: takeU64s(view, 80, 64),
+    }
+  },
+}
+
+/** struct port, 28 bytes */
+export interface Port {
+  vrf: number
+  addr4: number
+  addr6: Uint8Array
+  flags: number
+}
+
+export const portCodec: Codec<Port> = {
+  size: 28,
+  encode: value => {
+    const bytes = new Uint8Array(28)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.vrf, true)
+    view.setUint32(4, value.addr4)
+    putBytes(bytes, 8, 16, value.addr6)
+    view.setUint32(24, value.flags, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      vrf: view.getUint32(0, true),
+      addr4: view.getUint32(4),
+      addr6: takeBytes(view, 8, 16),
+      flags: view.getUint32(24, true),
+    }
+  },
+}
+
+/** struct node_config, 48 bytes */
+export interface NodeConfig {
+  abiHash: bigint
+  mp0Ifindex: number
+  mp1Ifindex: number
+  ipsecIfindex: number
+  routeEpoch: number
+  vaddr: number
+  eventIntervalNs: number
+  icmpSrc6: Uint8Array
+}
+
+export const nodeConfigCodec: Codec<NodeConfig> = {
+  size: 48,
+  encode: value => {
+    const bytes = new Uint8Array(48)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.abiHash, true)
+    view.setUint32(8, value.mp0Ifindex, true)
+    view.setUint32(12, value.mp1Ifindex, true)
+    view.setUint32(16, value.ipsecIfindex, true)
+    view.setUint32(20, value.routeEpoch, true)
+    view.setUint32(24, value.vaddr)
+    view.setUint32(28, value.eventIntervalNs, true)
+    putBytes(bytes, 32, 16, value.icmpSrc6)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      abiHash: view.getBigUint64(0, true),
+      mp0Ifindex: view.getUint32(8, true),
+      mp1Ifindex: view.getUint32(12, true),
+      ipsecIfindex: view.getUint32(16, true),
+      routeEpoch: view.getUint32(20, true),
+      vaddr: view.getUint32(24),
+      eventIntervalNs: view.getUint32(28, true),
+      icmpSrc6: takeBytes(view, 32, 16),
+    }
+  },
+}
+
+/** struct event, 136 bytes */
+export interface Event {
+  timeNs: bigint
+  type: number
+  reason: number
+  ifindex: number
+  handle: number
+  value: number
+  length: number
+  family: number
+  headLength: number
+  srcPort: number
+  dstPort: number
+  reserved: number
+  src: Uint8Array
+  dst: Uint8Array
+  head: Uint8Array
+}
+
+export const eventCodec: Codec<Event> = {
+  size: 136,
+  encode: value => {
+    const bytes = new Uint8Array(136)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.timeNs, true)
+    view.setUint32(8, value.type, true)
+    view.setUint32(12, value.reason, true)
+    view.setUint32(16, value.ifindex, true)
+    view.setUint32(20, value.handle, true)
+    view.setUint32(24, value.value, true)
+    view.setUint32(28, value.length, true)
+    view.setUint8(32, value.family)
+    view.setUint8(33, value.headLength)
+    view.setUint16(34, value.srcPort)
+    view.setUint16(36, value.dstPort)
+    view.setUint16(38, value.reserved, true)
+    putBytes(bytes, 40, 16, value.src)
+    putBytes(bytes, 56, 16, value.dst)
+    putBytes(bytes, 72, 64, value.head)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      timeNs: view.getBigUint64(0, true),
+      type: view.getUint32(8, true),
+      reason: view.getUint32(12, true),
+      ifindex: view.getUint32(16, true),
+      handle: view.getUint32(20, true),
+      value: view.getUint32(24, true),
+      length: view.getUint32(28, true),
+      family: view.getUint8(32),
+      headLength: view.getUint8(33),
+      srcPort: view.getUint16(34),
+      dstPort: view.getUint16(36),
+      reserved: view.getUint16(38, true),
+      src: takeBytes(view, 40, 16),
+      dst: takeBytes(view, 56, 16),
+      head: takeBytes(view, 72, 64),
+    }
+  },
+}
