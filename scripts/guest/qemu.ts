@@ -53,10 +53,11 @@ function qemuArguments(dir: RunDir, machine: Machine): string[] {
       '-netdev',
       `user,id=control,ipv6=off,restrict=on,net=10.0.3.0/24,hostfwd=tcp:127.0.0.1:${machine.port}-10.0.3.15:7`,
     ],
-    ['-device', 'virtio-net-pci,netdev=control,mac=52:54:00:00:00:01'],
+    ['-device', 'virtio-net-pci,romfile=,netdev=control,mac=52:54:00:00:00:01'],
+    // romfile=: no boot ROM, which Debian keeps in a package of its own.
     // Nodes: 10.0.2.2 is the host's loopback. The guest has no default route, so it reaches nothing else.
     ['-netdev', 'user,id=nodes,ipv6=off,net=10.0.2.0/24'],
-    ['-device', 'virtio-net-pci,netdev=nodes,mac=52:54:00:00:00:02'],
+    ['-device', 'virtio-net-pci,romfile=,netdev=nodes,mac=52:54:00:00:00:02'],
   ].flat()
 }
 
