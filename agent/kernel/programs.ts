@@ -1,0 +1,89 @@
+/** The programs: which object file and function serve which hook, and loading them all over one set of maps. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { type BpfObject, loadObject } from './bpf-object.ts'
+import { KernelError } from './error.ts'
+import type { MapFds } from './maps.ts'
+import type { Hook } from './port.ts'
+
+/** BPF_TCX_INGRESS and BPF_TCX_EGRESS of enum bpf_attach_type, linux/bpf.h since 6.6. */
+const INGRESS = 46
+const EGRESS = 47
+
+interface HookProgram {
+  object: string
+  program: string
+  attachType: number
+  /** Needs the kfuncs of module xfrm_interface. */
+  esp: boolean
+}
+
+export const hookPrograms: Readonly<Record<Hook, HookProgram>> = {
+  lan: { object: 'lan.bpf.o', program: 'lan_ingress', attachType: INGRESS, esp: false },
+  wan: { object: 'wan.bpf.o', program: 'wan_ingress', attachType: INGRESS, esp: false },
+  'mp-egress': { object: 'mp.bpf.o', program: 'mp_egress', attachType: EGRESS, esp: false },
+  'mp-ingress': { object: 'mp.bpf.o', program: 'mp_ingress', attachType: INGRESS, esp: false },
+  'ipsec-egress': { object: 'ipsec.bpf.o', program: 'ipsec_egress', attachType: EGRESS, esp: true },
+  'ipsec-ingress': { object: 'ipsec.bpf.o', program: 'ipsec_ingress', attachType: INGRESS, esp: true },
+}
+
+export const hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress', 'ipsec-egress', 'ipsec-ingress']
+
+export function hooksFor(esp: boolean): Hook[] {
+  return hooks.filter(hook => esp || !hookPrograms[hook].esp)
+}
+
+export interface Programs {
+  /** Hook -> descriptor of its program. */
+  readonly programs: ReadonlyMap<Hook, number>
+  readonly maps: MapFds
+  /** Wall time of loading and verifying everything. */
+  readonly loadMs: number
+  /** Closes all descriptors made here; what is pinned or attached stays. */
+  close(): void
+}
+
+/**
+ * Loads the programs of `wanted` hooks; all share one set of maps: those of `existing`, the rest made new and not pinned.
+ * @param folder where the object files are
+ * @throws KernelError, as loadObject; nothing stays loaded then
+ */
+export function loadPrograms(folder: string, wanted: readonly Hook[], existing: MapFds = new Map()): Programs {
+  const start = performance.now()
+  const objects: BpfObject[] = []
+  const close = () => {
+    for (const object of objects) object.close()
+  }
+  const maps = new Map(existing)
+  const programs = new Map<Hook, number>()
+  try {
+    for (const file of objectFiles(wanted)) {
+      const object = loadObject(join(folder, file), maps)
+      objects.push(object)
+      for (const [name, fd] of object.maps) if (!maps.has(name)) maps.set(name, fd)
+      for (const hook of wanted) {
+        if (hookPrograms[hook].object !== file) continue
+        const fd = object.programs.get(hookPrograms[hook].program)
+        if (fd === undefined) throw new KernelError('find', `program ${hookPrograms[hook].program}`, 'ENOENT', file)
+        programs.set(hook, fd)
+      }
+    }
+  } catch (error) {
+    close()
+    throw error
+  }
+  return { programs, maps, loadMs: performance.now() - start, close }
+}
+
+export function objectFiles(wanted: readonly Hook[]): string[] {
+  return [...new Set(wanted.map(hook => hookPrograms[hook].object))]
+}
+
+/** Where the object files are: bpf/out of the source tree, or bpf beside the bundled command. @throws KernelError ENOENT */
+export function findObjectFolder(): string {
+  const candidates = [join(import.meta.dirname, '../../bpf/out'), join(import.meta.dirname, 'bpf')]
+  const found = candidates.find(folder => existsSync(join(folder, hookPrograms.wan.object)))
+  if (!found)
+    throw new KernelError('find', 'BPF object files', 'ENOENT', `not in ${candidates.join(' or ')}; run: npm run build`)
+  return found
+}
