@@ -29,7 +29,7 @@ export const grantBodySchema = z.object({
 export type GrantBody = z.infer<typeof grantBodySchema>
 
 export const signedSchema = z.object({
-  body: z.instanceof(Uint8Array),
+  body: z.custom<Uint8Array>(value => value instanceof Uint8Array, 'must be a byte string'),
   keyId: bytesSchema(8),
   signature: bytesSchema(64),
 })

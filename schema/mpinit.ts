@@ -1,23 +1,45 @@
 /**
- * MP_INIT payloads (DESIGN §3): what the two Noise IK messages carry inside, as CBOR. docs/wire.md has the outer layout:
+ * MP_INIT (DESIGN §3): the handshake packets and what the two Noise IK messages carry inside. All numbers are big-endian; docs/wire.md draws it.
  *
- *   INIT     u8 version_type, 3 zero bytes, u32 sender sid, Noise message 1, padding inside the payload, mac1 16, mac2 16
- *   RESPONSE u8 version_type, 3 zero bytes, u32 sender sid, u32 receiver sid, Noise message 2, mac1 16, mac2 16
- *   COOKIE   u8 version_type, 3 zero bytes, u32 receiver sid, nonce 24 or 12, sealed cookie 32
+ *   INIT     u8 version_type, 3 zero bytes, u32 sender sid, Noise message 1, mac1 16, mac2 16
+ *   RESPONSE u8 version_type, 3 zero bytes, u32 sender sid (0: refused), u32 receiver sid, Noise message 2, mac1 16
+ *   COOKIE   u8 version_type, 3 zero bytes, u32 receiver sid, nonce 24, sealed cookie 16 + 16
  *   RESET    u8 version_type, 3 zero bytes, u32 the unknown session id
+ *
+ * A Noise payload is u16 length, that many bytes of CBOR, zero bytes of padding. An INIT has at least `MIN_INIT` bytes and its answer is never
+ * longer than itself. mac1 is HMAC-SHA256, cut to 16 bytes, over everything before it, its key SHA-256("branchline mac1 v1\0" and the
+ * receiver's static public key). mac2 is the same over everything before it with the cookie as key, or zero. A cookie is sealed by
+ * AES-256-GCM with a zero nonce, mac1 of the INIT as associated data and the key SHA-256("branchline cookie v1\0", the responder's
+ * static public key, the packet's nonce).
  */
 import { z } from 'zod'
 import { addressSchema, bytesSchema, nameSchema, subnetSchema } from './common.ts'
 import { signedSchema } from './grant.ts'
 
+export const NOISE_SUITE = 'Noise_IK_25519_AESGCM_SHA256'
+export const NOISE_PROLOGUE = 'branchline mp_init v1'
+
+/** bpf/wire.h: MP_VERSION and the handshake members of enum mp_type. */
+export const MP_VERSION = 1
+export const HANDSHAKE = { init: 8, response: 9, cookie: 10, reset: 11 } as const
+
+/** UDP payload of the usual INIT: with IPv6 and UDP headers it crosses a path of 1280 bytes (RFC 8200 §5) in one piece. */
+export const MIN_INIT = 1200
+/** Only a grant of many prefixes makes an INIT longer than `MIN_INIT`; IP fragments it then. */
+export const MAX_INIT = 32_768
+export const COOKIE_NONCE_LENGTH = 24
+export const SEALED_COOKIE_LENGTH = 32
+
 const pathIdSchema = z.int().min(0).max(15)
 const spiSchema = z.int().min(256).max(0xffffffff)
 
-export const capabilitySchema = z.object({
-  /** The kernel encrypts: SAs are made. */
-  esp: z.boolean(),
-  /** Room for later: unknown members are kept by old nodes and ignored. */
-}).loose()
+export const capabilitySchema = z
+  .object({
+    /** The kernel encrypts: SAs are made. */
+    esp: z.boolean(),
+    /** Room for later: unknown members are kept by old nodes and ignored. */
+  })
+  .loose()
 
 export const linkOfferSchema = z.object({
   /** Path id in this session, chosen by the edge. */
@@ -33,9 +55,10 @@ export const linkOfferSchema = z.object({
 export const initPayloadSchema = z.object({
   grant: signedSchema,
   /** µs since 1970, strictly increasing per static key: an old initiation cannot be played again. */
-  timestamp: z.bigint(),
+  timestamp: z.int().positive(),
   /** Remote sid of the session that this one replaces (rekey): traffic moves only when the initiator says so. */
   replaces: z.int().nonnegative().nullable(),
+  /** As many as fit into `MIN_INIT`: the route session's announcement has them all. */
   subnets: z.array(subnetSchema).max(1024),
   links: z.array(linkOfferSchema).min(1).max(16),
   /** Path id of the link that this very packet was sent on: the responder learns that path's outer address from it. */
@@ -70,7 +93,9 @@ export const responsePayloadSchema = z.discriminatedUnion('ok', [
     virtualAddress: addressSchema,
     peerAddress: addressSchema,
     /** Per accepted path: the responder's inbound SPI (0 without ESP). */
-    paths: z.array(z.object({ path: pathIdSchema, spi: z.union([spiSchema, z.literal(0)]), mtu: z.int().min(576).max(65535) })),
+    paths: z.array(
+      z.object({ path: pathIdSchema, spi: z.union([spiSchema, z.literal(0)]), mtu: z.int().min(576).max(65535) }),
+    ),
     capabilities: capabilitySchema,
     /** Whether the responder still had the session named in `replaces`; if not, the initiator's route session is gone too. */
     replaced: z.boolean(),
@@ -79,7 +104,15 @@ export const responsePayloadSchema = z.discriminatedUnion('ok', [
     /** What the responder saw as the initiator's outer address: shown to people behind NAT. */
     seen: z.object({ address: addressSchema, port: z.int() }),
   }),
-  z.object({ ok: z.literal(false), code: refusalCodeSchema, message: z.string().max(500), time: z.int() }),
+  z.object({
+    ok: z.literal(false),
+    code: refusalCodeSchema,
+    message: z.string().max(500),
+    /** The responder's clock, Unix ms: tells the initiator whose clock is off. */
+    time: z.int(),
+    /** With `timestamp-replayed`: timestamps above this one are taken. A node whose clock was set back goes on from there. */
+    after: z.int().optional(),
+  }),
 ])
 export type ResponsePayload = z.infer<typeof responsePayloadSchema>
 
