@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Path probes. The node's own UDP packet to a peer's virtual address, port 2426, leaves as MP_PROBE on the path that its first
+ * byte names; the receiving program turns it round at once, so a round trip holds no agent and no scheduler.
+ */
+#ifndef BRANCHLINE_PROBE_H
+#define BRANCHLINE_PROBE_H
+
+#include "encap.h"
+#include "outer.h"
+
+#define PROBE_REPLY_TTL 64
+
+/* Swaps source and destination of the outer packet. False: the kernel refused. */
+static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
+{
+	union {
+		struct { struct iphdr ip; struct udphdr udp; } v4;
+		struct { struct ipv6hdr ip; struct udphdr udp; } v6;
+	} outer;
+
+	if (a->family == FAMILY_IPV4) {
+		if (bpf_skb_load_bytes(skb, L3, &outer.v4, sizeof(outer.v4)))
+			return false;
+		__builtin_memcpy(&outer.v4.ip.saddr, a->dst, 4);
+		__builtin_memcpy(&outer.v4.ip.daddr, a->src, 4);
+		outer.v4.ip.ttl = PROBE_REPLY_TTL;
+		outer.v4.ip.check = ipv4_checksum(&outer.v4.ip);
+		outer.v4.udp.source = a->dport;
+		outer.v4.udp.dest = a->sport;
+		outer.v4.udp.check = 0;
+		return !bpf_skb_store_bytes(skb, L3, &outer.v4, sizeof(outer.v4), 0);
+	}
+	if (bpf_skb_load_bytes(skb, L3, &outer.v6, sizeof(outer.v6)))
+		return false;
+	__builtin_memcpy(&outer.v6.ip.saddr, a->dst, 16);
+	__builtin_memcpy(&outer.v6.ip.daddr, a->src, 16);
+	outer.v6.ip.hop_limit = PROBE_REPLY_TTL;
+	outer.v6.udp.source = a->dport;
+	outer.v6.udp.dest = a->sport;
+	outer.v6.udp.check = 0;
+	return !bpf_skb_store_bytes(skb, L3, &outer.v6, sizeof(outer.v6), 0);
+}
+
+/* Answers where the probe came from; the path need not be learned yet. Same payload, own number, the probe's timestamp echoed. */
+__noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, const struct session *session __nonnull, struct path_state *state __nonnull)
+{
+	__be32 asked = a->mp.timestamp_us;
+	__u64 now = clock_precise();
+	struct mp_hdr mp;
+
+	if (!outer_turn(skb, a))
+		return DROP(DROP_REWRITE);
+	mp_fill(&mp, MP_PROBE_REPLY, a->handle, session, state, now);
+	mp.fec_block = asked;
+	mp.tag = tag(session->tx_key, (__u64 *)&mp, a->payload);
+	if (bpf_skb_store_bytes(skb, a->offset, &mp, sizeof(mp), 0))
+		return DROP(DROP_REWRITE);
+	count(COUNT_PROBE_ANSWERED);
+	path_sent(state, skb->len - L3, now);
+	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
+}
+
+/* Takes the round trip from a reply, which goes no further. It is counted, not dropped: finish() is not meant for it. */
+static __always_inline int probe_reply(const struct arrival *a, struct path_state *state)
+{
+	__u32 rtt = clock_us(clock_precise()) - bpf_ntohl(a->mp.fec_block);
+
+	/* 0 means "none yet". */
+	state->rtt_us = rtt ? rtt : 1;
+	__sync_fetch_and_add(&state->probe_replies, 1);
+	count(COUNT_PROBE_REPLY_IN);
+	return TC_ACT_SHOT;
+}
+
+#endif

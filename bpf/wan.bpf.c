@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * WAN device, tc ingress: MP packets come off the wire.
+ *
+ *   outer IP, UDP -> version, type -+- handshake: agent's socket
+ *                                   +- session, path -> tag -> replay window -> what the path learns
+ *                                        +- probe: turned round    probe reply: round trip
+ *                                        +- data: decap -+- our virtual address: the stack (ESP to XFRM, route session to TCP)
+ *                                                        +- VRF of the session -> route.h (came in clear)
+ *
+ * Nothing is written before the tag holds: not a map, not the packet.
+ */
+#include "maps.h"
+#include "path/drop.h"
+#include "path/encap.h"
+#include "path/outer.h"
+#include "path/decap.h"
+#include "path/probe.h"
+#include "path/window.h"
+#include "path/route.h"
+#include "path/icmp.h"
+
+/* GO_ON: the packet is the session's, was not changed, and never came before. Sets a->handle once the ids make sense. */
+static __always_inline int authenticate(struct arrival *a, struct session **of, struct path_state **at)
+{
+	__u32 sid = bpf_ntohl(a->mp.session);
+	struct path_state *state;
+	struct session *session;
+	__u32 handle;
+
+	session = bpf_map_lookup_elem(&sessions, &sid);
+	a->handle = sid;
+	if (!session)
+		return DROP(DROP_MP_NO_SESSION);
+	if (a->mp.path >= MP_PATHS || !(session->path_mask >> a->mp.path & 1))
+		return DROP(DROP_MP_PATH);
+	handle = sid | a->mp.path;
+	state = bpf_map_lookup_elem(&path_state, &handle);
+	if (!state)
+		return DROP(DROP_MP_PATH);
+	a->handle = handle;
+	if (tag(session->rx_key, (__u64 *)&a->mp, a->payload) != a->mp.tag)
+		return DROP(DROP_MP_TAG);
+	*of = session;
+	*at = state;
+	return window_accept(state, bpf_be64_to_cpu(a->mp.number));
+}
+
+static __always_inline bool path_moved(const struct arrival *a)
+{
+	__u32 handle = a->handle;
+	struct path_conf *conf = bpf_map_lookup_elem(&path_conf, &handle);
+	__u64 *was, *is = (__u64 *)a->src;
+
+	if (!conf || conf->family != a->family || conf->remote_port != a->sport)
+		return true;
+	was = (__u64 *)conf->remote;
+	if (a->family == FAMILY_IPV4)
+		return *(__u32 *)was != *(__u32 *)is;
+	return was[0] != is[0] || was[1] != is[1];
+}
+
+static __noinline void report(struct __sk_buff *skb, const struct arrival *a, enum event_type type, __u32 value)
+{
+	struct event *event = event_begin(skb, type, a->handle);
+
+	if (!event)
+		return;
+	event->value = value;
+	event->family = a->family;
+	event->src_port = a->sport;
+	event->dst_port = a->dport;
+	__builtin_memcpy(event->src, a->src, 16);
+	__builtin_memcpy(event->dst, a->dst, 16);
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Counters of the path, and what the agent has to hear of. */
+static __always_inline void learn(struct __sk_buff *skb, const struct arrival *a, const struct session *session, struct path_state *state)
+{
+	__u32 version = bpf_ntohl(a->mp.policy_version);
+
+	count(COUNT_MP_IN);
+	state->last_rx_ns = clock_coarse();
+	__sync_fetch_and_add(&state->rx_packets, 1);
+	__sync_fetch_and_add(&state->rx_bytes, a->offset - L3 + a->length);
+	if (window_advance(state, bpf_be64_to_cpu(a->mp.number)) && path_moved(a))
+		report(skb, a, EVENT_PATH_MOVED, 0);
+	if (version > session->policy_version)
+		report(skb, a, EVENT_POLICY_AHEAD, version);
+}
+
+/* The decapsulated packet: the node's own, or some host's. */
+static __always_inline int deliver(struct __sk_buff *skb, struct journey *j, const struct session *session)
+{
+	int result = parse(skb, j);
+
+	if (result != GO_ON)
+		return result;
+	if (j->family == FAMILY_IPV4 && mapped_ipv4(j->key.dst) == session->vaddr_local) {
+		if (mapped_ipv4(j->key.src) != session->vaddr_remote)
+			return DROP(DROP_INNER_SPOOFED);
+		if (j->key.proto != IPPROTO_ESP)
+			count(COUNT_LOCAL_IN);
+		return TCX_NEXT;
+	}
+	count(COUNT_FROM_PEER_CLEAR);
+	return j->key.vrf ? route(skb, j) : DROP(DROP_NO_VRF);
+}
+
+static __always_inline int receive(struct __sk_buff *skb, struct journey *j, struct arrival *a)
+{
+	struct path_state *state;
+	struct session *session;
+	int result;
+
+	result = outer_parse(skb, a);
+	if (result != GO_ON)
+		return result;
+	result = authenticate(a, &session, &state);
+	j->handle = a->handle;
+	if (result != GO_ON)
+		return result;
+	learn(skb, a, session, state);
+	if ((a->mp.version_type & 0xf) == MP_PROBE)
+		return probe_answer(skb, a, session, state);
+	if ((a->mp.version_type & 0xf) == MP_PROBE_REPLY)
+		return probe_reply(a, state);
+	result = decap(skb, a);
+	if (result != GO_ON)
+		return result;
+	j->origin = FROM_PEER_CLEAR;
+	j->peer = session->peer;
+	j->key.vrf = session->vrf;
+	return deliver(skb, j, session);
+}
+
+SEC("tc")
+int wan_ingress(struct __sk_buff *skb)
+{
+	struct journey j = {};
+	struct arrival a = {};
+
+	if (skb->pkt_type != HOST_FRAME || skb->vlan_present || !is_ip(ethertype_of(skb)))
+		return TCX_NEXT;
+	return answer(skb, &j, finish(skb, receive(skb, &j, &a), j.handle));
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
