@@ -74,10 +74,8 @@ export const agentConfigSchema = z
     /** Read by gateways only. */
     gateway: z
       .strictObject({
-        /** UDP port of MP on every WAN address. */
-        port: z.int().min(1).max(65535).default(2426),
         /** Virtual addresses of edges come from here (RFC 6598 space). */
-        virtualPool: prefixSchema.default('100.64.0.0/10'),
+        virtualPool: prefixSchema.default('100.64.0.0/16'),
       })
       .prefault({}),
     timers: timersSchema.prefault({}),

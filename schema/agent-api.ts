@@ -33,6 +33,8 @@ export const peerStatusSchema = z.object({
   paths: z.array(pathStatusSchema),
 })
 
+export type PeerStatus = z.infer<typeof peerStatusSchema>
+
 export const statusSchema = z.object({
   name: z.string(),
   node: z.string(),

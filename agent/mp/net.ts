@@ -45,7 +45,10 @@ export class NetError extends Error {
 
   constructor(what: string, cause: Error) {
     const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : 'EIO'
-    super(`${what}: ${code === 'EADDRINUSE' ? 'port taken; stop the other program or change the port' : cause.message}`, { cause })
+    super(
+      `${what}: ${code === 'EADDRINUSE' ? 'port taken; stop the other program or change the port' : cause.message}`,
+      { cause },
+    )
     this.code = code
   }
 }

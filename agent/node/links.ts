@@ -9,6 +9,7 @@ import type { DatagramSocket, Endpoint, NetPort } from '../mp/net.ts'
 export interface WanConfig {
   name: string
   interface: string
+  families: readonly (4 | 6)[]
 }
 
 export interface WanLink {
@@ -34,7 +35,7 @@ export function wanLinks(wan: readonly WanConfig[], links: readonly Link[], addr
     if (!link) return []
     const own = addresses.flatMap(({ ifindex, address }) => {
       const parsed = ifindex === link.ifindex ? parseAddress(address) : undefined
-      if (!parsed || (parsed.family === 6 && parsed.bytes[0] === 0xfe)) return []
+      if (!parsed || !entry.families.includes(parsed.family) || (parsed.family === 6 && parsed.bytes[0] === 0xfe)) return []
       return [{ family: parsed.family, address }]
     })
     return [

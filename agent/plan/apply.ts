@@ -139,10 +139,20 @@ function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Pro
   }
 }
 
-/** What the dataplane and XFRM hold now, of the kinds that one agent owns alone. */
-export async function observe(port: KernelPort, dataplane: Dataplane, esp: boolean): Promise<Resource[]> {
+/**
+ * What the dataplane, XFRM and the node's own devices hold now, of the kinds that one agent owns alone.
+ * @param own ifindex of mp0, and the routing table of what is redirected into ipsec0
+ */
+export async function observe(
+  port: KernelPort,
+  dataplane: Dataplane,
+  own: { mp0: number; table: number; esp: boolean },
+): Promise<Resource[]> {
   const { maps } = dataplane
   const found: Resource[] = []
+  for (const value of await port.network.addresses())
+    if (value.ifindex === own.mp0) found.push({ kind: 'address', value })
+  for (const value of await port.network.rules()) if (value.table === own.table) found.push({ kind: 'rule', value })
   for (const [sid, value] of maps.sessions.entries()) found.push({ kind: 'session', sid, value })
   for (const [index, value] of maps.peers.entries()) found.push({ kind: 'peer', index, value })
   for (const [handle, value] of maps.pathConf.entries()) found.push({ kind: 'path-conf', handle, value })
@@ -153,7 +163,7 @@ export async function observe(port: KernelPort, dataplane: Dataplane, esp: boole
   for (const [key, nexthop] of maps.fib.entries()) found.push({ kind: 'fib', ...key, nexthop })
   for (const [ifindex, value] of maps.ports.entries()) found.push({ kind: 'port', ifindex, value })
   for (const { hook, ifindex } of dataplane.attached()) found.push({ kind: 'attachment', hook, ifindex })
-  if (esp) {
+  if (own.esp) {
     for (const { direction, source, destination, spi, ifId } of await port.xfrm.associations())
       if (ifId !== 0 && direction)
         found.push({ kind: 'association', value: { direction, source, destination, spi, ifId, replayWindow: 0 } })

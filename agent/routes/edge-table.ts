@@ -29,6 +29,10 @@ export class EdgeTable {
     return this.#routes.keys()
   }
 
+  all(): LearnedRoute[] {
+    return [...this.#routes.values()].flatMap(entries => [...entries.values()])
+  }
+
   /** Prefixes with an entry of this gateway: what has to be decided anew when it falls silent or comes back. */
   via(gateway: string): string[] {
     return [...this.#routes].filter(([, entries]) => entries.has(gateway)).map(([prefix]) => prefix)

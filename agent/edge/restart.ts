@@ -1,0 +1,52 @@
+/** What an edge's agent remembers for its successor, and how the successor takes over. */
+import type { Runtime } from '../node/runtime.ts'
+import type { Edge } from './edge.ts'
+
+export function snapshotUplinks(edge: Edge): Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'> {
+  return {
+    vrfs: [],
+    peers: [...edge.uplinks.values()].flatMap(({ gateway, index, addresses, sid, rekeys }) =>
+      addresses
+        ? [
+            {
+              index,
+              node: gateway.node,
+              name: gateway.name,
+              role: 'gateway' as const,
+              enterprise: null,
+              grant: null,
+              ...addresses,
+              esp: edge.node.sessions.get(sid)?.esp ?? false,
+              sid,
+              rekeys,
+              subnets: [],
+            },
+          ]
+        : [],
+    ),
+    learned: [...edge.table.all()].map(({ stale: _, ...route }) => route),
+    timestamps: { floor: 0, newest: [] },
+  }
+}
+
+/** Gateways that are still in the list and whose session is whole in the kernel are used on, with the routes they told. */
+export function adoptUplinks(former: Runtime, edge: Edge): void {
+  const { node } = edge
+  for (const saved of former.peers) {
+    const uplink = edge.uplinks.get(saved.node)
+    const session = former.sessions.find(({ sid }) => sid === saved.sid)
+    if (!uplink || !session || !node.adoptSession(session)) continue
+    const { vaddrLocal, vaddrRemote } = saved
+    node.reconciler.want({ kind: 'address', value: { ifindex: node.devices.mp0.ifindex, address: vaddrLocal, prefixLength: 32 } })
+    node.reconciler.want({ kind: 'vaddr', address: vaddrRemote, peer: uplink.index })
+    node.wantNodeConfig(vaddrLocal)
+    uplink.adopt(saved.sid, { vaddrLocal, vaddrRemote }, saved.rekeys)
+    node.wantPeer(uplink.index, saved.sid, 1, () => true)
+    edge.table.learn(
+      saved.node,
+      former.learned.filter(route => route.gateway === saved.node),
+      true,
+    )
+    edge.table.markStale(saved.node)
+  }
+}

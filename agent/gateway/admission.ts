@@ -1,0 +1,175 @@
+/**
+ * Admission: from an authentic MP_INIT to installed sessions (seed A 0042-0043). Two halves, because the answer must name what is then installed:
+ * `prepare` decides without touching the kernel, `install` puts the session in place; only then the answer leaves, so the edge's first packet finds it.
+ *
+ * Nothing here makes routes: MP_INIT's first message can be replayed to a gateway that lost its memory. Routes follow the route session, which proves
+ * that the edge holds the keys now.
+ */
+import type { GrantBody } from '../../schema/grant.ts'
+import type { InitPayload, RefusalCode, SessionSecrets } from '../../schema/mpinit.ts'
+import { responderView } from '../mp/keys.ts'
+import type { AcceptPayload } from '../mp/responder.ts'
+import type { SessionPath } from '../mp/session.ts'
+import type { Arrival } from '../node/links.ts'
+import { type Node, pathConfOf } from '../node/node.ts'
+import type { AddressPool } from './address-pool.ts'
+import type { EdgePeer, EdgePeers } from './peers.ts'
+import type { Vrfs } from './vrfs.ts'
+
+/** What `prepare` set aside for one answer. */
+export interface Admission {
+  peer: EdgePeer
+  /** The edge was not known before: forgotten again when it never proves its keys. */
+  fresh: boolean
+  localSid: number
+  init: InitPayload
+  paths: SessionPath[]
+  esp: boolean
+  replaced: boolean
+}
+
+export type Decision =
+  | { kind: 'admitted'; admission: Admission; payload: AcceptPayload }
+  | { kind: 'refused'; code: RefusalCode; message: string }
+
+export interface AdmissionContext {
+  node: Node
+  pool: AddressPool
+  peers: EdgePeers
+  vrfs: Vrfs
+  /** Removes an edge whose place a newer activation takes. */
+  evict: (peer: EdgePeer, reason: string) => void
+  now: () => number
+}
+
+export function prepare(context: AdmissionContext, init: InitPayload, grant: GrantBody, arrival: Arrival): Decision {
+  const { node, pool, peers } = context
+  let known = peers.get(grant.node)
+  if (known && !sameKey(known.grant.staticKey, grant.staticKey)) {
+    if (grant.serial <= known.grant.serial)
+      return {
+        kind: 'refused',
+        code: 'duplicate-node',
+        message: `${grant.nodeName} is connected with another key and a newer grant; two machines use one identity`,
+      }
+    context.evict(known, 'the node was activated again elsewhere')
+    known = undefined
+  }
+  const peer = known ?? newPeer(context, grant, init)
+  if (!peer) return { kind: 'refused', code: 'full', message: 'this gateway has no room for another edge' }
+  const esp = node.capabilities.esp && init.capabilities.esp
+  const localSid = node.allocateSid()
+  const paths = init.links
+    .filter(link => link.path === init.via || node.wan.links.some(wan => wan.addresses.some(own => own.family === link.family)))
+    .map(link => {
+      const mtu = Math.min(link.mtu, arrival.link.mtu)
+      return {
+        path: link.path,
+        link: link.name,
+        spiIn: esp ? node.allocateSpi() : 0,
+        spiOut: esp ? link.spi : 0,
+        mtu,
+        conf: link.path === init.via ? pathConfOf(arrival.socket.local, arrival.from, { ifindex: arrival.link.ifindex, mtu }) : undefined,
+      }
+    })
+  const replaced = init.replaces !== null && peer.sessions.has(init.replaces)
+  return {
+    kind: 'admitted',
+    admission: { peer, fresh: !known, localSid, init, paths, esp, replaced },
+    payload: {
+      ok: true,
+      virtualAddress: peer.vaddr,
+      peerAddress: pool.own,
+      paths: paths.map(({ path, spiIn, mtu }) => ({ path, spi: spiIn, mtu })),
+      capabilities: { esp },
+      replaced,
+      rekeyAfter: node.config.timers.rekeyAfterS,
+    },
+  }
+}
+
+/**
+ * Makes the session exist in the kernel. Packets for the edge move to it at once, unless it replaces a session that the edge still uses: then when the
+ * edge says so. Returns false, with everything taken back, when the kernel refused.
+ */
+export async function install(
+  context: AdmissionContext,
+  { peer, localSid, init, paths, esp, replaced }: Admission,
+  remoteSid: number,
+  secrets: SessionSecrets,
+): Promise<boolean> {
+  const { node, peers, pool } = context
+  const { tagTx, tagRx, esp: espKey } = responderView(secrets)
+  if (!peers.get(peer.node)) peers.add(peer)
+  peers.addSession(peer, localSid, secrets)
+  node.installSession({
+    sid: localSid,
+    remoteSid,
+    peer: peer.index,
+    vrf: peer.vrf?.id ?? 0,
+    vaddrLocal: pool.own,
+    vaddrRemote: peer.vaddr,
+    policyVersion: init.policyVersion,
+    tagTx,
+    tagRx,
+    paths,
+    ...(esp ? { esp: espKey } : {}),
+  })
+  node.reconciler.want({ kind: 'vaddr', address: peer.vaddr, peer: peer.index })
+  if (!replaced) {
+    peer.sid = localSid
+    peer.esp = esp
+    peer.policyVersion = init.policyVersion
+    node.wantPeer(peer.index, localSid, init.policyVersion, () => true)
+  }
+  const failures = await node.reconciler.flush()
+  if (failures.length === 0) return true
+  peers.removeSession(peer, localSid)
+  node.removeSession(localSid)
+  await node.reconciler.flush()
+  return false
+}
+
+function newPeer(context: AdmissionContext, grant: GrantBody, init: InitPayload): EdgePeer | undefined {
+  const index = context.peers.newIndex()
+  const vaddr = index === undefined ? undefined : context.pool.lend(init.virtualAddress ?? undefined)
+  if (index === undefined || vaddr === undefined || grant.enterprise === null) return undefined
+  const peer: EdgePeer = {
+    node: grant.node,
+    index,
+    vaddr,
+    grant,
+    signedGrant: init.grant,
+    esp: false,
+    state: 'connecting',
+    sid: 0,
+    sessions: new Set(),
+    rekeys: 0,
+    policyVersion: init.policyVersion,
+    vrf: undefined,
+    route: undefined,
+    announced: new Map(),
+    since: context.now(),
+  }
+  // The enterprise's VRF exists from the first connect on; the session's packets are looked up in it.
+  peer.vrf = context.vrfs.join(grant.enterprise, grant.enterpriseName ?? grant.enterprise, {
+    node: grant.node,
+    name: grant.nodeName,
+    peer: index,
+    security: grant.security,
+    tell: undefined,
+  })
+  return peer
+}
+
+function sameKey(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index])
+}
+
+/** Takes back what `prepare` set aside: the answer could not be sent. */
+export function abandon(context: AdmissionContext, { peer, fresh, paths }: Admission): void {
+  for (const { spiIn } of paths) context.node.releaseSpi(spiIn)
+  if (!fresh || context.peers.get(peer.node)) return
+  context.pool.giveBack(peer.vaddr)
+  if (peer.vrf) context.vrfs.leave(peer.vrf, peer.node)
+}

@@ -1,0 +1,386 @@
+/**
+ * The gateway role (seed A 0041-0049): edges configure it by MP_INIT and their route sessions; it knows nothing that they cannot tell again.
+ *
+ *   datagram -> responder -> admission -> sessions in the kernel -> answer
+ *   route session -> VRF tables -> FIB, and messages to the enterprise's other edges
+ *   every probeMs: who is silent loses its routes; who is heard again gets them back
+ */
+import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
+import { eventType } from '../../schema/abi.gen.ts'
+import type { GrantBody } from '../../schema/grant.ts'
+import type { NodeEvent } from '../../schema/node-state.ts'
+import { ROUTE_PORT } from '../../schema/route-messages.ts'
+import type { Identity } from '../identity.ts'
+import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
+import type { ByteStream, Listener } from '../mp/net.ts'
+import { formatReset } from '../mp/packets.ts'
+import { Prober } from '../mp/prober.ts'
+import { createResponder, type Responder } from '../mp/responder.ts'
+import { handleOf } from '../mp/session.ts'
+import type { Arrival } from '../node/links.ts'
+import { Node, type NodeOptions, outerAddress, pathConfOf } from '../node/node.ts'
+import { every } from '../node/periodic.ts'
+import { AddressPool } from './address-pool.ts'
+import { type Admission, abandon, install, prepare } from './admission.ts'
+import { type EdgePeer, EdgePeers } from './peers.ts'
+import { adoptPeers, snapshotPeers } from './restart.ts'
+import { acceptRouteSession } from './route-listener.ts'
+import type { RoutePeerContext } from './route-peer.ts'
+import { Vrfs } from './vrfs.ts'
+
+export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node'> {
+  identity: Identity
+  report: (event: Omit<NodeEvent, 'time'>) => void
+}
+
+/** An edge that never proves its keys is forgotten after so long. */
+const CONFIRM_MS = 10_000
+/** A silent edge's sessions are kept for so long, in case it is heard again. */
+const LOST_HOLD_MS = 60_000
+/** Hints to unknown sessions per second: enough for a reboot with many edges, too few to be of use to anyone else. */
+const RESETS_PER_SECOND = 200
+
+export class Gateway {
+  readonly node: Node
+  readonly peers = new EdgePeers()
+  readonly vrfs: Vrfs
+  readonly #options: GatewayOptions
+  readonly #pool: AddressPool
+  readonly #responder: Responder
+  readonly #prober: Prober
+  readonly #admissions = new Map<number, Admission>()
+  readonly #routeContext: RoutePeerContext
+  readonly #ignored = new Map<string, number>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  /** Where the packet under the responder's hands came in: `accept` has no other way to know. */
+  #arrival: Arrival | undefined
+  #listener: Listener | undefined
+  #tick: { stop(): void } | undefined
+  #resets = RESETS_PER_SECOND
+  #closed = false
+
+  static async start(options: GatewayOptions): Promise<Gateway> {
+    let gateway: Gateway | undefined
+    const node = await Node.open({
+      ...options,
+      node: options.identity.node,
+      onHandshakePacket: (packet, arrival) => gateway?.onPacket(packet, arrival),
+      onEvent: event => gateway?.onEvent(event),
+    })
+    gateway = new Gateway(node, options)
+    await gateway.#begin()
+    return gateway
+  }
+
+  private constructor(node: Node, options: GatewayOptions) {
+    this.node = node
+    this.#options = options
+    this.#pool = new AddressPool(options.identity.virtualPool() ?? options.config.gateway.virtualPool)
+    this.#prober = new Prober(options.net)
+    this.vrfs = new Vrfs(node.fib, () => this.#flush())
+    const context = this.#admissionContext()
+    this.#responder = createResponder({
+      staticKey: options.identity.staticKey,
+      ownGrant: options.identity.signedGrant,
+      trust: options.identity.trust,
+      now: Date.now,
+      accept: (init, grant) => {
+        if (!this.#arrival) throw new Error('no packet is being handled')
+        const decision = prepare(context, init, grant, this.#arrival)
+        if (decision.kind === 'refused')
+          return { localSid: 0, payload: { ok: false, code: decision.code, message: decision.message } }
+        this.#admissions.set(decision.admission.localSid, decision.admission)
+        return { localSid: decision.admission.localSid, payload: decision.payload }
+      },
+      undo: ({ localSid }) => {
+        const admission = this.#admissions.get(localSid)
+        this.#admissions.delete(localSid)
+        if (admission) abandon(context, admission)
+      },
+    })
+    this.#routeContext = {
+      vrfs: this.vrfs,
+      virtualAddress: this.#pool.own,
+      node: options.identity.node,
+      allowed: prefixAllowed,
+      verify: signed => {
+        const result = verifyGrant(signed, options.identity.trust(), { now: Date.now() / 1000 })
+        return result.ok ? result.grant : result.message
+      },
+      switchTo: (peer, sid) => this.#switchTo(peer, sid),
+      policyLearned: (peer, version) => this.#policyLearned(peer, version),
+      report: options.report,
+      changed: () => node.save(),
+    }
+  }
+
+  async #begin(): Promise<void> {
+    const { node } = this
+    const own = this.#pool.own
+    node.reconciler.want({ kind: 'address', value: { ifindex: node.devices.mp0.ifindex, address: own, prefixLength: 32 } })
+    node.wantNodeConfig(own)
+    if (node.former) adoptPeers(node.former, { node, peers: this.peers, vrfs: this.vrfs, pool: this.#pool, timestamps: this.#responder.timestamps, trust: this.#options.identity.trust })
+    node.remember(() => snapshotPeers(this.peers, this.vrfs, this.#pool.own, this.#responder.timestamps))
+    node.reconciler.sweep()
+    await node.reconciler.flush()
+    await this.#prober.open(own)
+    this.#listener = await node.net.listen({ address: own, port: ROUTE_PORT }, stream => this.#onStream(stream))
+    for (const peer of this.peers.all()) this.#expireStale(peer)
+    this.#tick = every(node.config.timers.probeMs, () => this.#checkLiveness(), node.log)
+  }
+
+  #admissionContext() {
+    return {
+      node: this.node,
+      pool: this.#pool,
+      peers: this.peers,
+      vrfs: this.vrfs,
+      evict: (peer: EdgePeer, reason: string) => this.remove(peer, reason),
+      now: Date.now,
+    }
+  }
+
+  // Handshake
+
+  onPacket(packet: Uint8Array, arrival: Arrival): void {
+    if (this.#closed) return
+    this.#arrival = arrival
+    const outcome = this.#responder.receive(packet, arrival.from)
+    this.#arrival = undefined
+    if (outcome.kind === 'ignored') {
+      this.#ignored.set(outcome.reason, (this.#ignored.get(outcome.reason) ?? 0) + 1)
+      return
+    }
+    if (outcome.kind === 'reply') {
+      const { refused } = outcome
+      if (refused) {
+        const from = `${arrival.from.address}: ${refused.message}`
+        this.#options.report({ severity: 'warning', code: 'handshake-refused', message: from, detail: { reason: refused.code, node: refused.grant?.node } })
+      }
+      return arrival.socket.send(outcome.packet, arrival.from)
+    }
+    const admission = this.#admissions.get(outcome.localSid)
+    this.#admissions.delete(outcome.localSid)
+    if (!admission) return
+    install(this.#admissionContext(), admission, outcome.remoteSid, outcome.secrets)
+      .then(installed => {
+        if (!installed) return
+        arrival.socket.send(outcome.packet, arrival.from)
+        this.#later(CONFIRM_MS, () => this.#forgetUnconfirmed(admission.peer, outcome.localSid))
+      })
+      .catch(error => this.node.log.error({ err: error }, 'admission failed'))
+  }
+
+  /** Packets refused without an answer, by reason. */
+  ignored(): Record<string, number> {
+    return Object.fromEntries(this.#ignored)
+  }
+
+  #forgetUnconfirmed(peer: EdgePeer, sid: number): void {
+    if (!peer.sessions.has(sid) || peer.sid === sid && peer.state !== 'connecting') return
+    if (peer.state === 'connecting' && peer.sid === sid) return this.remove(peer, 'never proved its keys')
+    this.#retire(peer, sid, 0)
+  }
+
+  // Route sessions
+
+  #onStream(stream: ByteStream): void {
+    acceptRouteSession(stream, {
+      context: this.#routeContext,
+      secretsOf: sid => this.peers.secretsOf(sid),
+      peerOf: sid => this.peers.ofSession(sid),
+      confirmed: (peer, sid) => this.#confirmed(peer, sid),
+      closed: (peer, reason) => this.#routeClosed(peer, reason),
+      log: this.node.log,
+    })
+  }
+
+  /** The edge holds the keys of session `sid`: it may have routes now, and older sessions may go. */
+  async #confirmed(peer: EdgePeer, sid: number): Promise<void> {
+    const before = peer.state
+    this.#setState(peer, 'up')
+    peer.vrf?.table.markStale(peer.node)
+    await this.#switchTo(peer, sid)
+    if (before === 'connecting' || before === 'lost')
+      this.#options.report({ severity: 'info', code: 'edge-up', message: `${peer.grant.nodeName} is connected`, detail: { node: peer.node } })
+  }
+
+  #routeClosed(peer: EdgePeer, reason: string): void {
+    peer.route = undefined
+    const member = peer.vrf?.members.get(peer.node)
+    if (member) member.tell = undefined
+    peer.vrf?.table.markStale(peer.node)
+    if (peer.state === 'up') this.#setState(peer, 'stale')
+    this.node.log.info({ node: peer.node, reason }, `route session with ${peer.grant.nodeName} ended`)
+    this.#expireStale(peer)
+  }
+
+  /** Routes outlive their route session for a while: the edge's packets still flow and it will dial again. */
+  #expireStale(peer: EdgePeer): void {
+    this.#later(this.node.config.timers.staleRoutesMs, () => {
+      if (peer.route || this.peers.get(peer.node) !== peer || !peer.vrf) return
+      this.vrfs.withdraw(peer.vrf, peer.vrf.table.sweepStale(peer.node))
+    })
+  }
+
+  async #switchTo(peer: EdgePeer, sid: number): Promise<void> {
+    const session = this.node.sessions.get(sid)
+    if (!session || !peer.sessions.has(sid)) return
+    if (peer.sid !== sid) peer.rekeys += 1
+    peer.sid = sid
+    peer.esp = session.esp
+    this.node.wantPeer(peer.index, sid, peer.policyVersion, path => this.#pathAlive(sid, path))
+    await this.node.reconciler.flush()
+    for (const other of peer.sessions) if (other !== sid) this.#retire(peer, other, this.node.config.timers.graceMs)
+    this.node.save()
+  }
+
+  /** An old session still receives for a while: packets sent on it are under way. */
+  #retire(peer: EdgePeer, sid: number, afterMs: number): void {
+    this.#later(afterMs, () => {
+      if (peer.sid === sid || !peer.sessions.has(sid)) return
+      this.peers.removeSession(peer, sid)
+      this.node.removeSession(sid)
+      this.#flush()
+    })
+  }
+
+  // Dataplane events
+
+  onEvent(event: DataplaneEvent): void {
+    if (event.type === eventType.EVENT_NO_SESSION) this.#sendReset(event)
+    else if (event.type === eventType.EVENT_PATH_MOVED) this.#pathMoved(event)
+    else if (event.type === eventType.EVENT_POLICY_AHEAD)
+      this.peers.ofSession((event.handle & ~15) >>> 0)?.route?.send({ type: 'policy-request', version: event.value })
+  }
+
+  /** Somebody uses a session that is gone, as all are after a reboot: tell them, so that they need not wait until they miss us. */
+  #sendReset(event: DataplaneEvent): void {
+    if (this.#resets <= 0) return
+    this.#resets -= 1
+    const socket = this.node.wan.socket(outerAddress(event.family, event.dst))
+    socket?.send(formatReset(event.handle), { address: outerAddress(event.family, event.src), port: event.srcPort })
+  }
+
+  #pathMoved(event: DataplaneEvent): void {
+    const sid = (event.handle & ~15) >>> 0
+    const peer = this.peers.ofSession(sid)
+    const path = this.node.sessions.get(sid)?.paths.find(candidate => candidate.path === (event.handle & 15))
+    if (!peer || !path) return
+    const local = { address: outerAddress(event.family, event.dst), port: event.dstPort }
+    const remote = { address: outerAddress(event.family, event.src), port: event.srcPort }
+    this.node.setPathConf(event.handle, pathConfOf(local, remote, { ifindex: event.ifindex, mtu: path.mtu }))
+    if (peer.sid === sid) this.node.wantPeer(peer.index, sid, peer.policyVersion, id => this.#pathAlive(sid, id))
+    this.node.log.info({ node: peer.node, path: path.link, remote }, `${peer.grant.nodeName} moved`)
+    this.#flush()
+  }
+
+  #policyLearned(peer: EdgePeer, version: number): void {
+    peer.policyVersion = version
+    const resource = this.node.reconciler.desired(`session ${peer.sid}`)
+    if (resource?.kind === 'session')
+      this.node.reconciler.want({ ...resource, value: { ...resource.value, policyVersion: version } })
+    this.#flush()
+  }
+
+  // Liveness
+
+  #pathAlive(sid: number, path: number): boolean {
+    const idle = this.node.pathIdleMs(handleOf(sid, path))
+    return idle !== undefined && idle <= this.node.config.timers.silentMs
+  }
+
+  #checkLiveness(): void {
+    const { probeMs, silentMs } = this.node.config.timers
+    this.#resets = Math.min(RESETS_PER_SECOND, this.#resets + (RESETS_PER_SECOND * probeMs) / 1000)
+    const now = Date.now()
+    for (const peer of this.peers.all()) {
+      const session = this.node.sessions.get(peer.sid)
+      if (!session || peer.state === 'connecting') continue
+      const idles = session.paths.map(({ path }) => this.node.pathIdleMs(handleOf(peer.sid, path)) ?? now - session.created)
+      session.paths.forEach(({ path }, index) => {
+        if ((idles[index] ?? 0) >= probeMs / 2) this.#prober.probe(this.#pool.own, peer.vaddr, path)
+      })
+      const silent = Math.min(...idles) > silentMs
+      if (silent && peer.state !== 'lost') this.#lose(peer)
+      else if (!silent && peer.state === 'lost') this.#regain(peer)
+      else if (silent && now - peer.since > LOST_HOLD_MS) this.remove(peer, 'silent for too long')
+      else if (grantOver(peer.grant, now)) this.remove(peer, 'its grant expired and was not renewed')
+    }
+  }
+
+  #lose(peer: EdgePeer): void {
+    this.#setState(peer, 'lost')
+    this.#options.report({ severity: 'warning', code: 'edge-lost', message: `${peer.grant.nodeName} is silent; its prefixes are withdrawn`, detail: { node: peer.node } })
+    if (peer.vrf) this.vrfs.withdraw(peer.vrf, peer.vrf.table.withdrawAll(peer.node))
+  }
+
+  #regain(peer: EdgePeer): void {
+    this.#setState(peer, peer.route ? 'up' : 'stale')
+    this.#options.report({ severity: 'info', code: 'edge-back', message: `${peer.grant.nodeName} is heard again`, detail: { node: peer.node } })
+    const subnets = [...peer.announced].map(([prefix, reachable]) => ({ prefix, reachable }))
+    if (peer.vrf) this.vrfs.announce(peer.vrf, peer.node, subnets, false)
+    if (!peer.route) {
+      peer.vrf?.table.markStale(peer.node)
+      this.#expireStale(peer)
+    }
+  }
+
+  #setState(peer: EdgePeer, state: EdgePeer['state']): void {
+    peer.state = state
+    peer.since = Date.now()
+  }
+
+  /** Forgets an edge: routes, sessions, address. */
+  remove(peer: EdgePeer, reason: string): void {
+    if (this.peers.get(peer.node) !== peer) return
+    this.#options.report({ severity: 'warning', code: 'edge-removed', message: `${peer.grant.nodeName} removed: ${reason}`, detail: { node: peer.node } })
+    const sessions = [...peer.sessions]
+    this.peers.remove(peer)
+    peer.route?.close(reason)
+    if (peer.vrf) this.vrfs.leave(peer.vrf, peer.node)
+    for (const sid of sessions) this.node.removeSession(sid)
+    this.node.dropPeer(peer.index, peer.vaddr)
+    this.#pool.giveBack(peer.vaddr)
+    this.#flush()
+    this.node.save()
+  }
+
+  /** New trust from the orchestrator: edges that it revokes are gone at once. */
+  trustChanged(): void {
+    const trust = this.#options.identity.trust()
+    for (const peer of [...this.peers.all()]) {
+      if (!peer.signedGrant) continue
+      const result = verifyGrant(peer.signedGrant, trust, { now: Date.now() / 1000 })
+      if (!result.ok) this.remove(peer, result.message)
+    }
+  }
+
+  #later(ms: number, action: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      if (!this.#closed) action()
+    }, ms)
+    this.#timers.add(timer)
+  }
+
+  #flush(): void {
+    this.node.reconciler.flush().catch(error => this.node.log.error({ err: error }, 'flush failed'))
+  }
+
+  /** Ends the agent and leaves the dataplane forwarding. */
+  close(): void {
+    this.#closed = true
+    this.#tick?.stop()
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.vrfs.close()
+    this.#listener?.close()
+    for (const peer of this.peers.all()) peer.route?.close('agent stops')
+    this.#prober.close()
+    this.node.close()
+  }
+}
+
+function grantOver(grant: GrantBody, nowMs: number): boolean {
+  return grant.expires * 1000 + 300_000 < nowMs
+}

@@ -1,0 +1,92 @@
+/** The edges that a gateway knows, by node id, by session and by peer index. */
+import { ABI_MAX_PEERS } from '../../schema/abi.gen.ts'
+import type { GrantBody, Signed } from '../../schema/grant.ts'
+import type { RouteSession } from '../mp/route-session.ts'
+import type { SessionSecrets } from '../../schema/mpinit.ts'
+import type { Vrf } from './vrfs.ts'
+
+/**
+ * connecting: session made, key possession not proved yet; up; stale: route session lost, packets still come; lost: silent, its routes are withdrawn.
+ */
+export type PeerState = 'connecting' | 'up' | 'stale' | 'lost'
+
+export interface EdgePeer {
+  readonly node: string
+  readonly index: number
+  readonly vaddr: string
+  grant: GrantBody
+  signedGrant: Signed | undefined
+  esp: boolean
+  state: PeerState
+  /** Session that packets for the edge are sent on. */
+  sid: number
+  readonly sessions: Set<number>
+  rekeys: number
+  policyVersion: number
+  vrf: Vrf | undefined
+  route: RouteSession | undefined
+  /** What the edge announced and this gateway took: put back when a silent edge is heard again. */
+  readonly announced: Map<string, boolean>
+  /** Unix ms of the last change of state. */
+  since: number
+}
+
+export class EdgePeers {
+  readonly #byNode = new Map<string, EdgePeer>()
+  readonly #bySid = new Map<number, EdgePeer>()
+  readonly #secrets = new Map<number, SessionSecrets>()
+  readonly #indexes = new Set<number>()
+  #cursor = 1
+
+  all(): Iterable<EdgePeer> {
+    return this.#byNode.values()
+  }
+
+  get size(): number {
+    return this.#byNode.size
+  }
+
+  get(node: string): EdgePeer | undefined {
+    return this.#byNode.get(node)
+  }
+
+  ofSession(sid: number): EdgePeer | undefined {
+    return this.#bySid.get(sid)
+  }
+
+  /** Record keys of a session; undefined for adopted ones, whose keys nobody has any more. */
+  secretsOf(sid: number): SessionSecrets | undefined {
+    return this.#secrets.get(sid)
+  }
+
+  /** Index of the peers map; undefined when it is full. */
+  newIndex(): number | undefined {
+    if (this.#indexes.size >= ABI_MAX_PEERS - 1) return undefined
+    while (this.#indexes.has(this.#cursor)) this.#cursor = (this.#cursor % (ABI_MAX_PEERS - 1)) + 1
+    return this.#cursor
+  }
+
+  add(peer: EdgePeer): void {
+    this.#indexes.add(peer.index)
+    this.#byNode.set(peer.node, peer)
+    for (const sid of peer.sessions) this.#bySid.set(sid, peer)
+  }
+
+  remove(peer: EdgePeer): void {
+    this.#indexes.delete(peer.index)
+    this.#byNode.delete(peer.node)
+    for (const sid of peer.sessions) this.removeSession(peer, sid)
+  }
+
+  addSession(peer: EdgePeer, sid: number, secrets: SessionSecrets): void {
+    peer.sessions.add(sid)
+    this.#bySid.set(sid, peer)
+    this.#secrets.set(sid, secrets)
+  }
+
+  removeSession(peer: EdgePeer, sid: number): void {
+    peer.sessions.delete(sid)
+    this.#bySid.delete(sid)
+    this.#secrets.delete(sid)
+  }
+}

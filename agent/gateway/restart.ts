@@ -1,0 +1,92 @@
+/** What a gateway's agent remembers for its successor, and how the successor takes over: the same indexes, sessions and routes, no packet lost. */
+import type { TrustBundle } from '../../schema/grant.ts'
+import { decodeSigned, encodeSigned, verifyGrant } from '../mp/grant.ts'
+import type { TimestampTable } from '../mp/timestamp.ts'
+import type { Node } from '../node/node.ts'
+import type { Runtime } from '../node/runtime.ts'
+import type { AddressPool } from './address-pool.ts'
+import type { EdgePeer, EdgePeers } from './peers.ts'
+import type { Vrfs } from './vrfs.ts'
+
+export function snapshotPeers(
+  peers: EdgePeers,
+  vrfs: Vrfs,
+  own: string,
+  timestamps: TimestampTable,
+): Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'> {
+  return {
+    vrfs: [...vrfs.all()].map(({ id, enterprise, name }) => ({ id, enterprise, name })),
+    peers: [...peers.all()].map(peer => ({
+      index: peer.index,
+      node: peer.node,
+      name: peer.grant.nodeName,
+      role: peer.grant.role,
+      enterprise: peer.grant.enterprise,
+      grant: peer.signedGrant ? encodeSigned(peer.signedGrant) : null,
+      vaddrLocal: own,
+      vaddrRemote: peer.vaddr,
+      esp: peer.esp,
+      sid: peer.sid,
+      rekeys: peer.rekeys,
+      subnets: [...peer.announced].map(([prefix, reachable]) => ({ prefix, reachable })),
+    })),
+    learned: [],
+    timestamps: timestamps.export(),
+  }
+}
+
+/**
+ * Edges whose grant still counts and whose session is whole in the kernel are taken over as `stale`: their routes stay until they announce again
+ * or the stale time ends. All others are left to the sweep.
+ */
+export function adoptPeers(
+  former: Runtime,
+  context: { node: Node; peers: EdgePeers; vrfs: Vrfs; pool: AddressPool; timestamps: TimestampTable; trust: () => TrustBundle },
+): void {
+  const { node, peers, vrfs, pool } = context
+  context.timestamps.import(former.timestamps)
+  const vrfIds = new Map(former.vrfs.map(vrf => [vrf.enterprise, vrf]))
+  for (const saved of former.peers) {
+    const signed = saved.grant && decodeSigned(saved.grant)
+    if (!signed?.ok || saved.enterprise === null || saved.vaddrLocal !== pool.own) continue
+    const verified = verifyGrant(signed.value, context.trust(), { now: Date.now() / 1000 })
+    const session = former.sessions.find(({ sid }) => sid === saved.sid)
+    const vrfId = vrfIds.get(saved.enterprise)
+    if (!verified.ok || !session || !vrfId || pool.lend(saved.vaddrRemote) !== saved.vaddrRemote) continue
+    if (!node.adoptSession(session)) {
+      pool.giveBack(saved.vaddrRemote)
+      continue
+    }
+    const { grant } = verified
+    const peer: EdgePeer = {
+      node: saved.node,
+      index: saved.index,
+      vaddr: saved.vaddrRemote,
+      grant,
+      signedGrant: signed.value,
+      esp: saved.esp,
+      state: 'stale',
+      sid: saved.sid,
+      sessions: new Set([saved.sid]),
+      rekeys: saved.rekeys,
+      policyVersion: 1,
+      vrf: undefined,
+      route: undefined,
+      announced: new Map(saved.subnets.map(({ prefix, reachable }) => [prefix, reachable])),
+      since: Date.now(),
+    }
+    if (!vrfs.get(saved.enterprise)) vrfs.restore(vrfId.id, saved.enterprise, vrfId.name)
+    peer.vrf = vrfs.join(saved.enterprise, vrfId.name, {
+      node: saved.node,
+      name: grant.nodeName,
+      peer: saved.index,
+      security: grant.security,
+      tell: undefined,
+    })
+    peers.add(peer)
+    node.reconciler.want({ kind: 'vaddr', address: peer.vaddr, peer: peer.index })
+    node.wantPeer(peer.index, peer.sid, peer.policyVersion, () => true)
+    vrfs.announce(peer.vrf, peer.node, saved.subnets, true)
+    peer.vrf.table.markStale(peer.node)
+  }
+}

@@ -1,0 +1,102 @@
+/** The gateway's end of a route session: what an edge announces, asks and switches; and what the gateway tells it. */
+import type { GrantBody, Signed } from '../../schema/grant.ts'
+import type { RouteMessage } from '../../schema/route-messages.ts'
+import type { NodeEvent } from '../../schema/node-state.ts'
+import type { EdgePeer } from './peers.ts'
+import type { Vrfs } from './vrfs.ts'
+
+export interface RoutePeerContext {
+  vrfs: Vrfs
+  virtualAddress: string
+  node: string
+  /** May the grant's holder announce this prefix? */
+  allowed: (grant: GrantBody, prefix: string) => boolean
+  /** Checks a renewed grant; the text says why not. */
+  verify: (signed: Signed) => GrantBody | string
+  /** The edge moved to session `sid`: send there from now on. */
+  switchTo: (peer: EdgePeer, sid: number) => Promise<void>
+  policyLearned: (peer: EdgePeer, version: number) => void
+  report: (event: Omit<NodeEvent, 'time'>) => void
+  changed: () => void
+}
+
+/** First messages of the gateway after the edge's hello: itself, everything it knows of the others, and the end of that burst. */
+export function welcome(context: RoutePeerContext, peer: EdgePeer): void {
+  const { route, vrf } = peer
+  if (!route || !vrf) return
+  route.send({ type: 'hello', node: context.node, virtualAddress: context.virtualAddress, version: 1 })
+  route.send({ type: 'routes', full: true, routes: context.vrfs.routesFor(vrf, peer.node) })
+  route.send({ type: 'end-of-rib' })
+  const member = vrf.members.get(peer.node)
+  if (member) member.tell = message => route.send(message)
+}
+
+export async function receive(context: RoutePeerContext, peer: EdgePeer, message: RouteMessage): Promise<void> {
+  const { vrfs } = context
+  const { vrf, route } = peer
+  if (!vrf || !route) return
+  switch (message.type) {
+    case 'announce': {
+      const taken = message.subnets.filter(({ prefix }) => {
+        if (context.allowed(peer.grant, prefix)) return true
+        refuse(context, peer, prefix, 'outside-grant', `${prefix} is outside what ${peer.grant.nodeName} may announce (${peer.grant.prefixes.join(', ')})`)
+        return false
+      })
+      const refused = new Set<string>()
+      for (const refusal of vrfs.announce(vrf, peer.node, taken, message.full)) {
+        refused.add(refusal.prefix)
+        refuse(context, peer, refusal.prefix, refusal.code, refusal.message)
+      }
+      if (message.full) peer.announced.clear()
+      for (const { prefix, reachable } of taken) if (!refused.has(prefix)) peer.announced.set(prefix, reachable)
+      context.changed()
+      return
+    }
+    case 'withdraw':
+      for (const prefix of message.prefixes) peer.announced.delete(prefix)
+      vrfs.withdraw(vrf, vrf.table.withdraw(peer.node, message.prefixes))
+      context.changed()
+      return
+    case 'end-of-rib':
+      vrfs.withdraw(vrf, vrf.table.sweepStale(peer.node))
+      return
+    case 'switch':
+      await context.switchTo(peer, message.sid)
+      return
+    case 'grant': {
+      const verified = context.verify(message.grant)
+      if (typeof verified === 'string' || verified.node !== peer.node) {
+        context.report({
+          severity: 'warning',
+          code: 'grant-refused',
+          message: `renewed grant of ${peer.grant.nodeName} refused: ${typeof verified === 'string' ? verified : 'it is another node’s'}`,
+        })
+        return
+      }
+      peer.grant = verified
+      peer.signedGrant = message.grant
+      const member = vrf.members.get(peer.node)
+      if (member) member.security = verified.security
+      const outside = [...peer.announced.keys()].filter(prefix => !context.allowed(verified, prefix))
+      for (const prefix of outside) {
+        peer.announced.delete(prefix)
+        refuse(context, peer, prefix, 'outside-grant', `${prefix} is no longer granted to ${verified.nodeName}`)
+      }
+      vrfs.withdraw(vrf, vrf.table.withdraw(peer.node, outside))
+      vrfs.changed(vrf, [...vrf.table.ownedBy(peer.node)].map(owned => owned.prefix))
+      context.changed()
+      return
+    }
+    case 'policy':
+      context.policyLearned(peer, message.version)
+      return
+    default:
+      // hello is checked where the session starts; ping and pong are the session's own; the rest is what gateways send.
+      return
+  }
+}
+
+function refuse(context: RoutePeerContext, peer: EdgePeer, prefix: string, code: 'outside-grant' | 'overlap' | 'full', message: string): void {
+  peer.route?.send({ type: 'refused', prefix, code, message })
+  context.report({ severity: 'warning', code: 'prefix-refused', message, detail: { prefix, node: peer.node, reason: code } })
+}

@@ -1,0 +1,70 @@
+/** Who this node is: its static key, and the newest state that the orchestrator published, decoded once. */
+import { parsePrefix, prefixContains } from '../schema/address.ts'
+import type { GrantBody, Signed, TrustBundle } from '../schema/grant.ts'
+import type { NodeState } from '../schema/node-state.ts'
+import type { KeyPair } from './mp/dh.ts'
+import { decodeSigned, verifyGrant } from './mp/grant.ts'
+import { VIRTUAL_RANGE } from './node/devices.ts'
+
+export class Identity {
+  readonly node: string
+  readonly staticKey: KeyPair
+  #state: NodeState
+  #signedGrant: Signed
+  #grant: GrantBody
+  #trust: TrustBundle
+
+  /** @throws Error in one line when the state's grant cannot be read or is not for this key */
+  constructor(staticKey: KeyPair, state: NodeState) {
+    this.node = state.node
+    this.staticKey = staticKey
+    const decoded = decodeState(staticKey, state)
+    this.#state = state
+    this.#signedGrant = decoded.signed
+    this.#grant = decoded.grant
+    this.#trust = decoded.trust
+  }
+
+  /** A newer revision; what cannot be used leaves the old one in force and throws. */
+  update(state: NodeState): void {
+    const decoded = decodeState(this.staticKey, state)
+    this.#state = state
+    this.#signedGrant = decoded.signed
+    this.#grant = decoded.grant
+    this.#trust = decoded.trust
+  }
+
+  readonly state = (): NodeState => this.#state
+  readonly signedGrant = (): Signed => this.#signedGrant
+  readonly grant = (): GrantBody => this.#grant
+  readonly trust = (): TrustBundle => this.#trust
+
+  /** A gateway's grant may name its part of the virtual range. */
+  virtualPool(): string | undefined {
+    const range = parsePrefix(VIRTUAL_RANGE)
+    return this.#grant.prefixes.find(text => {
+      const prefix = parsePrefix(text)
+      return range && prefix && prefixContains(range, prefix)
+    })
+  }
+}
+
+function decodeState(staticKey: KeyPair, state: NodeState): { signed: Signed; grant: GrantBody; trust: TrustBundle } {
+  const signed = signedOf(state.grant, 'grant')
+  const trust: TrustBundle = {
+    anchors: state.trust.anchors.map(anchor => Buffer.from(anchor, 'base64')),
+    revocations: state.trust.revocations === null ? undefined : signedOf(state.trust.revocations, 'list of revocations'),
+  }
+  // A node keeps working on an expired grant as far as others let it; what it must not do is take a forged one for its own.
+  const verified = verifyGrant(signed, { ...trust, revocations: undefined }, { now: Date.now() / 1000, tolerance: Number.MAX_SAFE_INTEGER })
+  if (!verified.ok) throw new Error(`the orchestrator's state cannot be used: ${verified.message}`)
+  if (!Buffer.from(verified.grant.staticKey).equals(staticKey.publicKey.raw))
+    throw new Error(`the grant of ${verified.grant.nodeName} is for another key than this node has; activate the node again`)
+  return { signed, grant: verified.grant, trust }
+}
+
+function signedOf(text: string, what: string): Signed {
+  const decoded = decodeSigned(Buffer.from(text, 'base64'))
+  if (!decoded.ok) throw new Error(`the orchestrator's ${what} cannot be read: ${decoded.problem}`)
+  return decoded.value
+}

@@ -1,0 +1,360 @@
+/**
+ * What edges and gateways share: the dataplane of one machine, its sessions and peers as resources, adoption of what a former agent left, and
+ * the measured state of paths. Roles (edge.ts, gateway.ts) decide; this class knows how.
+ */
+import type { Logger } from '../log.ts'
+import type { Event as DataplaneEvent, PathConf, PathState, Peer } from '../../schema/abi.gen.ts'
+import { ABI_FAMILY_NONE, ABI_HASH, ABI_MP_PORT, ABI_PEER_F_ESP, eventType } from '../../schema/abi.gen.ts'
+import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
+import type { AgentConfig } from '../config.ts'
+import type { Capabilities, Dataplane, KernelPort } from '../kernel/port.ts'
+import { clearMtu, secureMtu } from '../mp/mtu.ts'
+import type { Endpoint, NetPort } from '../mp/net.ts'
+import { handleOf, newSid, newSpi, type SessionSpec, sessionResources } from '../mp/session.ts'
+import { observe } from '../plan/apply.ts'
+import { Reconciler } from '../plan/reconciler.ts'
+import { type Resource, keyOf } from '../plan/resource.ts'
+import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevices } from './devices.ts'
+import { DropSamples } from './drop-samples.ts'
+import { Fib } from './fib.ts'
+import { type Arrival, WanLinks } from './links.ts'
+import { Nexthops } from './nexthops.ts'
+import { type Runtime, readRuntime, writeRuntime } from './runtime.ts'
+
+export interface NodeOptions {
+  config: AgentConfig
+  kernel: KernelPort
+  net: NetPort
+  log: Logger
+  /** Node id, for the snapshot. */
+  node: string
+  onHandshakePacket: (packet: Uint8Array, arrival: Arrival) => void
+  onEvent: (event: DataplaneEvent) => void
+}
+
+/** A session as the agent remembers it. `spec` is absent for one adopted from a former agent: its keys are in the kernel only. */
+export interface LiveSession {
+  sid: number
+  remoteSid: number
+  peer: number
+  esp: boolean
+  created: number
+  paths: { path: number; link: string; spiIn: number; spiOut: number; mtu: number }[]
+}
+
+const SAVE_DELAY_MS = 50
+/** Sampled events: at most one per CPU in this time. */
+const EVENT_INTERVAL_NS = 10_000_000
+
+export class Node {
+  readonly config: AgentConfig
+  readonly kernel: KernelPort
+  readonly net: NetPort
+  readonly log: Logger
+  readonly capabilities: Capabilities
+  readonly dataplane: Dataplane
+  readonly reconciler: Reconciler
+  readonly nexthops: Nexthops
+  readonly fib: Fib
+  readonly wan: WanLinks
+  readonly samples = new DropSamples()
+  readonly sessions = new Map<number, LiveSession>()
+  /** Snapshot of the former agent, while its things are being adopted. */
+  readonly former: Runtime | undefined
+  readonly devices: Devices
+  /** Node id. */
+  readonly id: string
+  readonly #spis = new Set<number>()
+  #snapshot: (() => Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'>) | undefined
+  #saving: NodeJS.Timeout | undefined
+
+  static async open(options: NodeOptions): Promise<Node> {
+    const { config, kernel, log } = options
+    const capabilities = await kernel.capabilities()
+    if (capabilities.problems.length > 0) throw new Error(capabilities.problems.join('; '))
+    const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp })
+    if (dataplane.reason) log.warn({ reason: dataplane.reason }, `pinned dataplane ${dataplane.adoption}`)
+    const wan = new WanLinks({ wan: config.wan, kernel, net: options.net, port: ABI_MP_PORT, onPacket: options.onHandshakePacket })
+    await wan.refresh()
+    const devices = await ensureDevices(kernel, { esp: capabilities.esp, mtu: mpMtu(wan.links) })
+    const observed = await observe(kernel, dataplane, { mp0: devices.mp0.ifindex, table: TABLE, esp: capabilities.esp })
+    const node = new Node(options, { capabilities, dataplane, wan, devices, observed })
+    wantDevices(node.reconciler, devices)
+    node.#wantAttachments()
+    dataplane.onEvent(event => {
+      node.samples.add(event)
+      if (event.type !== eventType.EVENT_DROP) options.onEvent(event)
+    })
+    return node
+  }
+
+  private constructor(
+    options: NodeOptions,
+    parts: { capabilities: Capabilities; dataplane: Dataplane; wan: WanLinks; devices: Devices; observed: Resource[] },
+  ) {
+    this.config = options.config
+    this.kernel = options.kernel
+    this.net = options.net
+    this.log = options.log
+    this.id = options.node
+    this.capabilities = parts.capabilities
+    this.dataplane = parts.dataplane
+    this.wan = parts.wan
+    this.devices = parts.devices
+    this.reconciler = new Reconciler({
+      port: options.kernel,
+      dataplane: parts.dataplane,
+      observed: parts.observed,
+      onFailure: ({ operation, error }) =>
+        options.log.error({ err: error, object: keyOf(operation.resource) }, `cannot ${operation.action}: ${error.message}`),
+    })
+    this.nexthops = new Nexthops(this.reconciler)
+    this.fib = new Fib(this.reconciler, this.nexthops)
+    if (parts.dataplane.adoption === 'adopted') {
+      const former = readRuntime(options.config.runDir, options.node, ABI_HASH)
+      if (typeof former === 'string') options.log.warn({}, `not adopting sessions: ${former}`)
+      else this.former = former
+    }
+  }
+
+  /** Call after the network changed: devices of links that came, sockets, reverse-path filters. */
+  async refreshWan(): Promise<void> {
+    await this.wan.refresh()
+    this.#wantAttachments()
+    const mtu = mpMtu(this.wan.links)
+    if (mtu !== this.devices.mp0.mtu) {
+      for (const link of [this.devices.mp0, this.devices.mp1]) {
+        await this.kernel.network.setLink(link.ifindex, { mtu })
+        link.mtu = mtu
+      }
+    }
+    await this.reconciler.flush()
+  }
+
+  #wantAttachments(): void {
+    const { mp0, mp1, ipsec0 } = this.devices
+    const want = (hook: Extract<Resource, { kind: 'attachment' }>['hook'], ifindex: number) =>
+      this.reconciler.want({ kind: 'attachment', hook, ifindex })
+    want('mp-egress', mp0.ifindex)
+    want('mp-ingress', mp1.ifindex)
+    if (ipsec0) {
+      want('ipsec-egress', ipsec0.ifindex)
+      want('ipsec-ingress', ipsec0.ifindex)
+    }
+    for (const link of this.wan.links) {
+      want('wan', link.ifindex)
+      const device = this.config.wan.find(entry => entry.name === link.name)?.interface
+      if (device) relaxReversePath(this.kernel.network, device)
+    }
+  }
+
+  /** @param vaddr the address that ICMP errors made between tunnels come from; 0.0.0.0 while unknown */
+  wantNodeConfig(vaddr: string): void {
+    const { mp0, mp1, ipsec0 } = this.devices
+    this.reconciler.want({
+      kind: 'node',
+      value: {
+        mp0Ifindex: mp0.ifindex,
+        mp1Ifindex: mp1.ifindex,
+        ipsecIfindex: ipsec0?.ifindex ?? 0,
+        vaddr: be32(vaddr),
+        eventIntervalNs: EVENT_INTERVAL_NS,
+        // fc00::/7 with the node's virtual address: a source for ICMPv6 errors that belongs to no branch.
+        icmpSrc6: icmpSource6(vaddr),
+      },
+    })
+  }
+
+  // Sessions
+
+  allocateSid(): number {
+    return newSid(sid => this.sessions.has(sid))
+  }
+
+  allocateSpi(): number {
+    const spi = newSpi(candidate => this.#spis.has(candidate))
+    this.#spis.add(spi)
+    return spi
+  }
+
+  releaseSpi(spi: number): void {
+    this.#spis.delete(spi)
+  }
+
+  installSession(spec: SessionSpec): LiveSession {
+    const live: LiveSession = {
+      sid: spec.sid,
+      remoteSid: spec.remoteSid,
+      peer: spec.peer,
+      esp: spec.esp !== undefined,
+      created: Date.now(),
+      paths: spec.paths.map(({ path, link, spiIn, spiOut, mtu }) => ({ path, link, spiIn, spiOut, mtu })),
+    }
+    this.sessions.set(spec.sid, live)
+    for (const resource of sessionResources(spec)) this.reconciler.want(resource)
+    this.save()
+    return live
+  }
+
+  removeSession(sid: number): void {
+    const live = this.sessions.get(sid)
+    if (!live) return
+    this.sessions.delete(sid)
+    this.reconciler.drop(`session ${sid}`)
+    for (const { path, spiIn } of live.paths) {
+      const handle = handleOf(sid, path)
+      this.reconciler.drop(`path-conf ${handle}`)
+      this.reconciler.drop(`path-state ${handle}`)
+      this.reconciler.drop(`policy ${handle}`)
+      for (const key of this.#associationsOf(handle)) this.reconciler.drop(key)
+      this.releaseSpi(spiIn)
+    }
+    this.save()
+  }
+
+  #associationsOf(handle: number): string[] {
+    return [...this.reconciler.observed()].flatMap(resource =>
+      resource.kind === 'association' && resource.value.ifId === handle ? [keyOf(resource)] : [],
+    )
+  }
+
+  /** Takes over a session of the former agent as it stands in the kernel. False when it is not whole. */
+  adoptSession(live: LiveSession): boolean {
+    const handles = new Set(live.paths.map(({ path }) => handleOf(live.sid, path)))
+    const mine = [...this.reconciler.observed()].filter(resource => {
+      switch (resource.kind) {
+        case 'session':
+          return resource.sid === live.sid
+        case 'path-conf':
+        case 'path-state':
+          return handles.has(resource.handle)
+        case 'association':
+        case 'policy':
+          return handles.has(resource.value.ifId)
+        default:
+          return false
+      }
+    })
+    const whole = 1 + live.paths.length * (live.esp ? 5 : 2)
+    if (mine.length !== whole) return false
+    for (const resource of mine) this.reconciler.want(resource)
+    for (const { spiIn } of live.paths) this.#spis.add(spiIn)
+    this.sessions.set(live.sid, live)
+    return true
+  }
+
+  setPathConf(handle: number, conf: PathConf): void {
+    this.reconciler.want({ kind: 'path-conf', handle, value: conf })
+  }
+
+  pathConf(handle: number): PathConf | undefined {
+    const resource = this.reconciler.desired(`path-conf ${handle}`)
+    return resource?.kind === 'path-conf' && resource.value.family !== ABI_FAMILY_NONE ? resource.value : undefined
+  }
+
+  pathState(handle: number): PathState | undefined {
+    return this.dataplane.maps.pathState.get(handle)
+  }
+
+  /** ms since the last authenticated packet of the path; undefined: never any. */
+  pathIdleMs(handle: number): number | undefined {
+    const state = this.pathState(handle)
+    if (!state || state.lastRxNs === 0n) return undefined
+    return Math.max(0, Number(this.kernel.monotonic() - state.lastRxNs) / 1e6)
+  }
+
+  /** The peer sends on `sid` over its paths that can be sent on and are in `usable`. */
+  wantPeer(index: number, sid: number, policyVersion: number, usable: (path: number) => boolean): void {
+    const session = this.sessions.get(sid)
+    if (!session) return
+    const known = session.paths.filter(({ path }) => this.pathConf(handleOf(sid, path)))
+    const paths = known.filter(({ path }) => usable(path))
+    const chosen = paths.length > 0 ? paths : known
+    const sizes = chosen.map(({ path, mtu }) => {
+      const family = this.pathConf(handleOf(sid, path))?.family === 6 ? 6 : 4
+      return { clear: clearMtu(mtu, family), secure: secureMtu(mtu, family) }
+    })
+    const mp0 = this.devices.mp0.mtu
+    const value: Peer = {
+      sid,
+      pathMask: chosen.reduce((mask, { path }) => mask | (1 << path), 0),
+      pathBest: chosen[0]?.path ?? 0,
+      policyVersion,
+      mtuClear: Math.min(mp0, ...sizes.map(size => size.clear)),
+      mtuSecure: Math.min(((mp0 - 52) & ~3) - 2, ...sizes.map(size => size.secure)),
+      flags: session.esp ? ABI_PEER_F_ESP : 0,
+    }
+    this.reconciler.want({ kind: 'peer', index, value })
+  }
+
+  dropPeer(index: number, vaddr: string): void {
+    this.reconciler.drop(`vaddr ${vaddr}`)
+    this.reconciler.drop(`peer ${index}`)
+  }
+
+  // Snapshot
+
+  /** The role says what to remember; `save` then writes it soon, and at most every 50 ms. */
+  remember(snapshot: () => Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'>): void {
+    this.#snapshot = snapshot
+  }
+
+  save(): void {
+    if (!this.#snapshot || this.#saving) return
+    this.#saving = setTimeout(() => this.saveNow(), SAVE_DELAY_MS)
+  }
+
+  saveNow(): void {
+    clearTimeout(this.#saving)
+    this.#saving = undefined
+    if (!this.#snapshot) return
+    writeRuntime(this.config.runDir, {
+      ...this.#snapshot(),
+      abiHash: ABI_HASH,
+      node: this.id,
+      sessions: [...this.sessions.values()],
+    })
+  }
+
+  /** Ends this agent; the dataplane stays and forwards. */
+  close(): void {
+    this.saveNow()
+    this.reconciler.close()
+    this.wan.close()
+    this.dataplane.close()
+  }
+}
+
+/** Outer addresses of a path, from the two ends' addresses. */
+export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: number; mtu: number }): PathConf {
+  const [own, peer] = [parseAddress(local.address), parseAddress(remote.address)]
+  if (!own || !peer || own.family !== peer.family) throw new TypeError(`no path between ${local.address} and ${remote.address}`)
+  const wide = (bytes: Uint8Array) => {
+    const field = new Uint8Array(16)
+    field.set(bytes)
+    return field
+  }
+  return {
+    local: wide(own.bytes),
+    remote: wide(peer.bytes),
+    localPort: local.port,
+    remotePort: remote.port,
+    family: own.family,
+    ttl: 64,
+    mtu: link.mtu,
+    ifindex: link.ifindex,
+    reserved: 0,
+  }
+}
+
+/** An outer address as the programs report it. */
+export function outerAddress(family: number, bytes: Uint8Array): string {
+  return formatAddress(family === 4 ? bytes.subarray(0, 4) : bytes)
+}
+
+function icmpSource6(vaddr: string): Uint8Array {
+  const bytes = new Uint8Array(16)
+  bytes[0] = 0xfd
+  bytes.set(parseAddress(vaddr)?.bytes ?? new Uint8Array(4), 12)
+  return bytes
+}

@@ -1,0 +1,153 @@
+/** The running node as `branchline status`, `routes` and `drops` show it (schema/agent-api.ts). */
+import type { PeerStatus, RouteRow, Status } from '../schema/agent-api.ts'
+import type { Edge } from './edge/edge.ts'
+import type { Uplink } from './edge/uplink.ts'
+import type { Gateway } from './gateway/gateway.ts'
+import type { EdgePeer } from './gateway/peers.ts'
+import { handleOf } from './mp/session.ts'
+import { type LiveSession, type Node, outerAddress } from './node/node.ts'
+
+export type Role = { kind: 'edge'; edge: Edge } | { kind: 'gateway'; gateway: Gateway }
+
+export function nodeOf(role: Role): Node {
+  return role.kind === 'edge' ? role.edge.node : role.gateway.node
+}
+
+export function peerRows(role: Role): PeerStatus[] {
+  return role.kind === 'edge'
+    ? [...role.edge.uplinks.values()].map(uplink => uplinkRow(role.edge.node, uplink))
+    : [...role.gateway.peers.all()].map(peer => edgeRow(role.gateway.node, peer))
+}
+
+export function routeRows(role: Role): RouteRow[] {
+  return role.kind === 'edge' ? edgeRoutes(role.edge) : gatewayRoutes(role.gateway)
+}
+
+export async function associationCount(node: Node): Promise<number> {
+  if (!node.capabilities.esp) return 0
+  return (await node.kernel.xfrm.associations()).filter(association => association.ifId !== 0).length
+}
+
+function uplinkRow(node: Node, uplink: Uplink): PeerStatus {
+  const { gateway, addresses } = uplink
+  const session = node.sessions.get(uplink.sid)
+  return {
+    node: gateway.node,
+    name: gateway.name,
+    role: 'gateway',
+    enterprise: null,
+    state: uplink.state,
+    reason: uplink.reason ?? null,
+    virtualAddress: addresses?.vaddrLocal ?? null,
+    ...sessionFields(node, uplink.index, session),
+    rekeys: uplink.rekeys,
+  }
+}
+
+function edgeRow(node: Node, peer: EdgePeer): PeerStatus {
+  return {
+    node: peer.node,
+    name: peer.grant.nodeName,
+    role: peer.grant.role,
+    enterprise: peer.grant.enterpriseName,
+    state: peer.state,
+    reason: null,
+    virtualAddress: peer.vaddr,
+    ...sessionFields(node, peer.index, node.sessions.get(peer.sid)),
+    rekeys: peer.rekeys,
+  }
+}
+
+function sessionFields(
+  node: Node,
+  peer: number,
+  session: LiveSession | undefined,
+): Pick<PeerStatus, 'esp' | 'sessions' | 'ageMs' | 'paths'> {
+  return {
+    esp: session?.esp ?? false,
+    sessions: [...node.sessions.values()].filter(candidate => candidate.peer === peer).length,
+    ageMs: session ? Date.now() - session.created : null,
+    paths: session?.paths.map(path => pathRow(node, session.sid, path)) ?? [],
+  }
+}
+
+function pathRow(node: Node, sid: number, { path, link, mtu }: LiveSession['paths'][number]): PeerStatus['paths'][number] {
+  const handle = handleOf(sid, path)
+  const conf = node.pathConf(handle)
+  const state = node.pathState(handle)
+  const address = (bytes: Uint8Array, port: number) =>
+    conf ? (conf.family === 6 ? `[${outerAddress(6, bytes)}]:${port}` : `${outerAddress(4, bytes)}:${port}`) : 'not known yet'
+  return {
+    path,
+    link,
+    local: conf ? address(conf.local, conf.localPort) : 'not known yet',
+    remote: conf ? address(conf.remote, conf.remotePort) : 'not known yet',
+    mtu,
+    rttMs: state && state.rttUs > 0 ? state.rttUs / 1000 : null,
+    idleMs: node.pathIdleMs(handle) ?? null,
+    txPackets: Number(state?.txPackets ?? 0n),
+    rxPackets: Number(state?.rxPackets ?? 0n),
+    txBytes: Number(state?.txBytes ?? 0n),
+    rxBytes: Number(state?.rxBytes ?? 0n),
+  }
+}
+
+function edgeRoutes(edge: Edge): RouteRow[] {
+  const { vpn } = edge.identity.state()
+  const enterprise = vpn?.enterpriseName ?? ''
+  const own: RouteRow[] = edge.lan.announced.map(subnet => ({
+    enterprise,
+    prefix: subnet.prefix,
+    reachable: subnet.reachable,
+    security: vpn?.security ?? 'esp',
+    owner: edge.identity.grant().nodeName,
+    via: `local ${subnet.interface}`,
+    source: subnet.source,
+  }))
+  const learned = [...edge.table.prefixes()].flatMap((prefix): RouteRow[] => {
+    const decision = edge.table.best(prefix)
+    if (!decision) return []
+    const { route } = decision
+    const gateway = edge.uplinks.get(route.gateway)?.gateway.name ?? route.gateway
+    return [
+      {
+        enterprise,
+        prefix,
+        reachable: decision.kind === 'via',
+        security: route.security,
+        owner: route.ownerName,
+        via: decision.kind === 'via' ? `peer ${gateway}` : 'unreachable',
+        source: route.stale ? 'stale' : 'learned',
+      },
+    ]
+  })
+  return [...own, ...learned]
+}
+
+function gatewayRoutes(gateway: Gateway): RouteRow[] {
+  return [...gateway.vrfs.all()].flatMap(vrf =>
+    [...vrf.table.routes()].map((route): RouteRow => {
+      const owner = vrf.members.get(route.owner)
+      return {
+        enterprise: vrf.name,
+        prefix: route.prefix,
+        reachable: route.reachable,
+        security: owner?.security ?? 'esp',
+        owner: owner?.name ?? route.owner,
+        via: route.reachable ? `peer ${owner?.name ?? route.owner}` : 'unreachable',
+        source: route.stale ? 'stale' : 'learned',
+      }
+    }),
+  )
+}
+
+export type NodeStatus = Pick<Status, 'adoption' | 'kernel' | 'esp' | 'espReason'>
+
+export function nodeStatus(node: Node): NodeStatus {
+  return {
+    adoption: node.dataplane.adoption,
+    kernel: node.capabilities.kernel,
+    esp: node.capabilities.esp,
+    espReason: node.capabilities.espReason ?? null,
+  }
+}
