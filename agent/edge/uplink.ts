@@ -307,7 +307,7 @@ export class Uplink {
         keys: { tx: secrets.recordTx, rx: secrets.recordRx },
         deadlineMs: 2 * node.config.timers.silentMs,
         onMessage: message => this.#onMessage(message),
-        onClose: reason => this.#onRouteClosed(route, reason),
+        onClose: (session, reason) => this.#onRouteClosed(session, reason),
       })
       this.#route = route
       route.send({ type: 'hello', node: this.#context.node.id, virtualAddress: this.addresses.vaddrLocal, version: 1 })

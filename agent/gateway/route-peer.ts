@@ -61,6 +61,7 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
       vrfs.withdraw(vrf, vrf.table.sweepStale(peer.node))
       return
     case 'switch':
+      // The session has changed its keys and answered already; packets follow.
       await context.switchTo(peer, message.sid)
       return
     case 'grant': {
