@@ -2,6 +2,18 @@
  * Messages of the route session (DESIGN §3): CBOR records over TCP between virtual addresses, after MP_INIT. The edge dials.
  * A session starts with `hello` from both ends, then the edge's full `announce`, then the gateway's routes, each side ending its
  * first burst with `end-of-rib` (RFC 4724's idea): what the other side still holds from before and did not hear again is dropped then.
+ *
+ * On the connection, numbers big-endian:
+ *
+ *   edge     "BLRS", u8 version 1, 3 zero bytes, u32 session id (the gateway's number), 16 random bytes
+ *   gateway  "BLRS", u8 version 1, 3 zero bytes, 16 random bytes
+ *   both     records: u32 length of what follows, then AES-256-GCM of (u8 flags, data) with the length as associated data and the record's
+ *            number under its key, from 0, as nonce. Flag 1: the message goes on in the next record. Data is at most `MAX_RECORD` bytes.
+ *
+ * A direction's key is HKDF-SHA256 (RFC 5869) of the session's record key, salted with the edge's and the gateway's random bytes, for
+ * "branchline v1 record <epoch>": the random bytes of both make every connection's keys new, so a recorded one cannot be played again. The epoch
+ * is 0 and grows by one with each change of keys. The record that ends a `switch` is the last one of the edge under the old keys; the one
+ * that ends `switched`, the gateway's. A record that does not open ends the connection.
  */
 import { z } from 'zod'
 import { addressSchema, prefixSchema, securitySchema, subnetSchema, uuidSchema } from './common.ts'
@@ -34,13 +46,18 @@ export const routeMessageSchema = z.discriminatedUnion('type', [
     code: z.enum(['outside-grant', 'overlap', 'full']),
     message: z.string(),
   }),
-  /** The initiator installed session `sid` (as the receiver numbers it): send on it from now on, and on its keys after `switched`. */
+  /** Edge to gateway: session `sid` (the gateway's number) is installed: send on it from now on. The next record has its keys. */
   z.object({ type: z.literal('switch'), sid: z.int() }),
+  /** The gateway's answer, with the same number. */
   z.object({ type: z.literal('switched'), sid: z.int() }),
   /** A renewed grant takes effect without a new handshake. */
   z.object({ type: z.literal('grant'), grant: signedSchema }),
   z.object({ type: z.literal('policy-request'), version: z.int() }),
-  z.object({ type: z.literal('policy'), version: z.int(), classes: z.array(z.object({ qos: z.int(), name: z.string() })) }),
+  z.object({
+    type: z.literal('policy'),
+    version: z.int(),
+    classes: z.array(z.object({ qos: z.int(), name: z.string() })),
+  }),
   z.object({ type: z.literal('ping'), id: z.int() }),
   z.object({ type: z.literal('pong'), id: z.int() }),
   z.object({ type: z.literal('bye'), reason: z.string() }),
@@ -49,5 +66,7 @@ export type RouteMessage = z.infer<typeof routeMessageSchema>
 
 /** TCP port on the gateway's virtual address. */
 export const ROUTE_PORT = 2427
-/** One record's CBOR may not be longer. */
-export const MAX_RECORD = 1 << 20
+/** Bytes of data in one record; a longer message takes several. */
+export const MAX_RECORD = 1 << 16
+/** Bytes of CBOR of one message. */
+export const MAX_MESSAGE = 1 << 24
