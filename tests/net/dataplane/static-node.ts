@@ -1,0 +1,187 @@
+/** A node without an agent: the real programs on real devices of one namespace, over maps that the test writes itself. */
+import { checkResult, linkCreate } from '../../../agent/kernel/libbpf.ts'
+import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
+import { closeFd } from '../../../agent/kernel/native.ts'
+import type { Hook, Maps } from '../../../agent/kernel/port.ts'
+import {
+  findObjectFolder,
+  hookPrograms,
+  hooksFor,
+  loadPrograms,
+  type Programs,
+} from '../../../agent/kernel/programs.ts'
+import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop } from '../../../schema/abi.gen.ts'
+import { be32, parseAddress } from '../../../schema/address.ts'
+import type { Namespace } from './namespace.ts'
+
+/** One end of a session with one path (id 0). */
+export interface SessionEnd {
+  sid: number
+  remoteSid: number
+  /** Index of the peer, and of its entry in `peers`. */
+  peer: number
+  vaddrRemote: string
+  txKey: bigint[]
+  rxKey: bigint[]
+  device: string
+  local: string
+  remote: string
+  wanMtu: number
+}
+
+export const VRF = 7
+const WINDOW = Array.from({ length: 64 }, () => 0n)
+
+export class StaticNode implements Disposable {
+  readonly namespace: Namespace
+  readonly vaddr: string
+  readonly maps: Maps
+  readonly #programs: Programs
+  readonly #links: number[] = []
+  #nexthops = 0
+
+  /** Makes mp0, mp1 and, when `secure`, ipsec0, and attaches their programs. `mpMtu`: WAN MTU less outer headers. */
+  constructor(namespace: Namespace, options: { vaddr: string; secure: boolean; mpMtu: number }) {
+    this.namespace = namespace
+    this.vaddr = options.vaddr
+    this.#programs = loadPrograms(findObjectFolder(), hooksFor(options.secure))
+    this.maps = openMaps(this.#programs.maps)
+    namespace.run(`ip link add mp0 mtu ${options.mpMtu} type veth peer name mp1 mtu ${options.mpMtu}`)
+    for (const device of ['mp0', 'mp1']) {
+      namespace.run(`ip link set ${device} arp off`)
+      namespace.run(`ip link set ${device} up`)
+    }
+    namespace.run('ethtool -K mp0 tx off sg off tso off gso off')
+    namespace.run(`ip addr add ${options.vaddr}/32 dev mp0`)
+    namespace.run('ip route add 100.64.0.0/10 via 100.127.255.254 dev mp0 onlink')
+    if (options.secure) this.#createIpsec()
+    this.maps.node.set(0, {
+      abiHash: 0n,
+      mp0Ifindex: namespace.ifindex('mp0'),
+      mp1Ifindex: namespace.ifindex('mp1'),
+      ipsecIfindex: options.secure ? namespace.ifindex('ipsec0') : 0,
+      routeEpoch: 1,
+      vaddr: be32(options.vaddr),
+      eventIntervalNs: 1_000_000,
+      icmpSrc6: bytes16('fd00:100::1'),
+    })
+    this.attach('mp-egress', 'mp0')
+    this.attach('mp-ingress', 'mp1')
+  }
+
+  #createIpsec(): void {
+    const { namespace } = this
+    namespace.run('ip link add ipsec0 mtu 1300 type xfrm external')
+    namespace.run('ip link set ipsec0 up')
+    for (const family of ['-4', '-6']) namespace.run(`ip ${family} rule add oif ipsec0 lookup 77`)
+    namespace.run('ip route add default via 169.254.77.1 dev ipsec0 onlink table 77')
+    namespace.run('ip -6 route add default via fe80::77 dev ipsec0 onlink table 77')
+    this.attach('ipsec-egress', 'ipsec0')
+    this.attach('ipsec-ingress', 'ipsec0')
+  }
+
+  attach(hook: Hook, device: string): void {
+    const program = this.#programs.programs.get(hook)
+    if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
+    const link = this.namespace.enter(() =>
+      linkCreate(program, this.namespace.ifindex(device), hookPrograms[hook].attachType, null),
+    )
+    this.#links.push(checkResult(link, 'attach', `${hook} to ${device}`))
+  }
+
+  addPort(device: string, addr4: string, addr6: string): void {
+    this.maps.ports.set(this.namespace.ifindex(device), {
+      vrf: VRF,
+      addr4: be32(addr4),
+      addr6: bytes16(addr6),
+      flags: 0,
+    })
+    this.attach('lan', device)
+  }
+
+  addSession(end: SessionEnd, mtu: { secure: number; clear: number }): void {
+    const { sid, remoteSid, peer, vaddrRemote, txKey, rxKey } = end
+    const address = parseAddress(end.local)
+    this.maps.sessions.set(sid, {
+      sid,
+      remoteSid,
+      peer,
+      vrf: VRF,
+      vaddrLocal: be32(this.vaddr),
+      vaddrRemote: be32(vaddrRemote),
+      policyVersion: 0,
+      pathMask: 1,
+      txKey,
+      rxKey,
+    })
+    this.maps.pathConf.set(sid, {
+      local: bytes16(end.local),
+      remote: bytes16(end.remote),
+      localPort: 2426,
+      remotePort: 2426,
+      family: address?.family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
+      ttl: 64,
+      mtu: end.wanMtu,
+      ifindex: this.namespace.ifindex(end.device),
+      reserved: 0,
+    })
+    this.maps.pathState.set(sid, {
+      txNumber: 0n,
+      txPackets: 0n,
+      txBytes: 0n,
+      rxPackets: 0n,
+      rxBytes: 0n,
+      rxHighest: 0n,
+      lastRxNs: 0n,
+      lastTxNs: 0n,
+      probeReplies: 0n,
+      rttUs: 0,
+      reserved: 0,
+      window: WINDOW,
+    })
+    this.maps.peers.set(peer, {
+      sid,
+      pathMask: 1,
+      pathBest: 0,
+      policyVersion: 0,
+      mtuSecure: mtu.secure,
+      mtuClear: mtu.clear,
+      flags: 1,
+    })
+    this.maps.vaddrs.set(vaddrRemote, peer)
+  }
+
+  addRoute(prefix: string, nexthop: Omit<Nexthop, 'reserved'>): void {
+    const [address = '', length = ''] = prefix.split('/')
+    const index = ++this.#nexthops
+    this.maps.nexthops.set(index, { ...nexthop, reserved: 0 })
+    this.maps.fib.set({ vrf: VRF, address, prefixLength: Number(length) }, index)
+  }
+
+  /** Those that are not zero. */
+  drops(): Record<string, number> {
+    return nonZero(readDrops(this.#programs.maps))
+  }
+
+  counters(): Record<string, number> {
+    return nonZero(readCounters(this.#programs.maps))
+  }
+
+  [Symbol.dispose](): void {
+    for (const link of this.#links) closeFd(link)
+    this.#programs.close()
+  }
+}
+
+/** IPv4 in the first four of 16 bytes, as path_conf has it. */
+export function bytes16(text: string): Uint8Array {
+  const address = parseAddress(text)
+  if (!address) throw new TypeError(`not an address: ${text}`)
+  const bytes = new Uint8Array(16)
+  bytes.set(address.bytes)
+  return bytes
+}
+
+function nonZero(values: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== 0))
+}
