@@ -1,0 +1,22 @@
+/**
+ * Readiness of the kernel's descriptors (netlink sockets, ring buffers) on Node's own event loop: koffi hands them to libuv's epoll, so no
+ * thread blocks in epoll_wait and nothing has to be woken. A descriptor keeps the process alive only while `hold` says so.
+ */
+import koffi from 'koffi'
+
+export interface Registration {
+  /** Does waiting for this descriptor keep the process alive? A new registration does not. */
+  hold(held: boolean): void
+  /** Ends the registration; must come before the descriptor is closed. */
+  close(): void
+}
+
+/** Calls `onReadable` while the descriptor has something to read (level-triggered): the callback reads it empty. */
+export function watchReadable(fd: number, onReadable: () => void): Registration {
+  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, onReadable)
+  handle.unref()
+  return {
+    hold: held => (held ? handle.ref() : handle.unref()),
+    close: () => handle.close(),
+  }
+}
