@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xd5845498c2c4378cn
+export const ABI_HASH = 0x668f0fa9d60e44bbn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -14,6 +14,8 @@ export const ABI_MAX_PEERS = 32768
 export const ABI_MAX_NEXTHOPS = 65536
 export const ABI_MAX_ROUTES = 1048576
 export const ABI_MAX_FLOWS = 131072
+export const ABI_MAX_PORTS = 1024
+export const ABI_WINDOW_WORDS = 64
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
 export const ABI_FAMILY_NONE = 0

@@ -8,6 +8,7 @@ import type { KernelMap } from './port.ts'
 const ENOENT = -2
 const ENOSPC = -28
 const BATCH = 4096
+const BPF_MAP_TYPE_ARRAY = 2
 
 /** @throws RangeError when a codec and the kernel disagree about a size */
 export function openMap<K, V>(name: string, fd: number, key: Codec<K>, value: Codec<V>): KernelMap<K, V> {
@@ -19,6 +20,7 @@ class BpfMap<K, V> implements KernelMap<K, V> {
   readonly #fd: number
   readonly #key: Codec<K>
   readonly #value: Codec<V>
+  readonly #isArray: boolean
 
   constructor(name: string, fd: number, key: Codec<K>, value: Codec<V>) {
     const info = libbpf.infoOf(fd, 24, `map ${name}`)
@@ -30,6 +32,7 @@ class BpfMap<K, V> implements KernelMap<K, V> {
     this.#fd = fd
     this.#key = key
     this.#value = value
+    this.#isArray = info.getUint32(0, true) === BPF_MAP_TYPE_ARRAY
   }
 
   get(key: K): V | undefined {
@@ -71,9 +74,11 @@ class BpfMap<K, V> implements KernelMap<K, V> {
       }
       if (result !== ENOENT) this.#check(result, 'read')
       for (let index = 0; index < count; index++) {
+        const value = values.subarray(index * valueSize, (index + 1) * valueSize)
+        if (this.#isArray && value.every(byte => byte === 0)) continue
         entries.push([
           this.#key.decode(keys.subarray(index * keySize, (index + 1) * keySize)),
-          this.#value.decode(values.subarray(index * valueSize, (index + 1) * valueSize)),
+          this.#value.decode(value),
         ])
       }
       if (result === ENOENT) return entries

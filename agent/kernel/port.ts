@@ -28,9 +28,11 @@ export interface KernelMap<K, V> {
   set(key: K, value: V): void
   /** Returns false when the key was not there. */
   delete(key: K): boolean
+  /** Of an array map, which always holds every index: those that are not all zeros. */
   entries(): [K, V][]
   /** Writes many entries, with batch system calls where the map type has them. Not atomic: throws at the first that fails. */
   setMany(entries: readonly (readonly [K, V])[]): void
+  /** Keys that are not there are passed over. */
   deleteMany(keys: readonly K[]): void
 }
 

@@ -1,0 +1,139 @@
+/** The pinned part of a fake node: maps and attachments outlive the agent that opened them. */
+import {
+  ABI_HASH,
+  ABI_MAX_FLOWS,
+  ABI_MAX_NEXTHOPS,
+  ABI_MAX_PATHS,
+  ABI_MAX_PEERS,
+  ABI_MAX_PORTS,
+  ABI_MAX_ROUTES,
+  ABI_MAX_SESSIONS,
+  counterNames,
+  dropReasonNames,
+  type Event,
+  flowCodec,
+  flowKeyCodec,
+  nexthopCodec,
+  nodeConfigCodec,
+  pathConfCodec,
+  pathStateCodec,
+  peerCodec,
+  portCodec,
+  sessionCodec,
+} from '../../../schema/abi.gen.ts'
+import { u32Codec } from '../../../schema/codec.ts'
+import { KernelError } from '../error.ts'
+import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from '../map-codecs.ts'
+import type { Adoption, Dataplane, Hook, Maps, ProgramInfo } from '../port.ts'
+import { hooksFor } from '../programs.ts'
+import { FakeMap } from './map.ts'
+
+export function fakeMaps(): Maps {
+  const maps: Maps = {
+    node: new FakeMap('node', 'array', 1, u32Codec, nodeConfigCodec),
+    sessions: new FakeMap('sessions', 'hash', ABI_MAX_SESSIONS, u32Codec, sessionCodec),
+    peers: new FakeMap('peers', 'hash', ABI_MAX_PEERS, u32Codec, peerCodec),
+    pathConf: new FakeMap('path_conf', 'hash', ABI_MAX_PATHS, u32Codec, pathConfCodec),
+    pathState: new FakeMap('path_state', 'hash', ABI_MAX_PATHS, u32Codec, pathStateCodec),
+    nexthops: new FakeMap('nexthops', 'array', ABI_MAX_NEXTHOPS, u32Codec, nexthopCodec),
+    fib: joinFamilies(
+      new FakeMap('fib4', 'lpm', ABI_MAX_ROUTES, fib4Codec, u32Codec),
+      new FakeMap('fib6', 'lpm', ABI_MAX_ROUTES, fib6Codec, u32Codec),
+    ),
+    flows: new FakeMap('flows', 'lru', ABI_MAX_FLOWS, flowKeyCodec, flowCodec),
+    ports: new FakeMap('ports', 'hash', ABI_MAX_PORTS, u32Codec, portCodec),
+    vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
+  }
+  markLayout(maps)
+  return maps
+}
+
+/** As the real dataplane does once all is there: maps with this hash are complete and of this layout. */
+function markLayout(maps: Maps): void {
+  const node = nodeConfigCodec.decode(new Uint8Array(nodeConfigCodec.size))
+  maps.node.set(0, { ...node, abiHash: ABI_HASH })
+}
+
+/** What is pinned below one bpffs folder. */
+export interface FakePins {
+  maps: Maps
+  /** `hook ifindex` */
+  attachments: Map<string, { hook: Hook; ifindex: number }>
+  handlers: Set<(event: Event) => void>
+}
+
+export class FakeDataplane implements Dataplane {
+  readonly maps: Maps
+  readonly adoption: Adoption
+  readonly reason: string | undefined
+  readonly #pins: FakePins
+  readonly #hooks: readonly Hook[]
+  readonly #hasDevice: (ifindex: number) => boolean
+  readonly #unpin: () => void
+  readonly #handlers: ((event: Event) => void)[] = []
+
+  constructor(options: {
+    pins: FakePins
+    adoption: Adoption
+    reason?: string
+    esp: boolean
+    hasDevice: (ifindex: number) => boolean
+    unpin: () => void
+  }) {
+    this.#pins = options.pins
+    this.#hooks = hooksFor(options.esp)
+    this.#hasDevice = options.hasDevice
+    this.#unpin = options.unpin
+    this.maps = options.pins.maps
+    this.adoption = options.adoption
+    this.reason = options.reason
+  }
+
+  attach(hook: Hook, ifindex: number): void {
+    const object = `${hook} of device ${ifindex}`
+    if (!this.#hooks.includes(hook)) throw new KernelError('attach', object, 'ENOENT', 'the program is not loaded')
+    if (!this.#hasDevice(ifindex)) throw new KernelError('attach', object, 'ENODEV')
+    this.#pins.attachments.set(`${hook} ${ifindex}`, { hook, ifindex })
+  }
+
+  detach(hook: Hook, ifindex: number): void {
+    const known = this.attached().some(at => at.hook === hook && at.ifindex === ifindex)
+    if (!known) throw new KernelError('detach', `${hook} of device ${ifindex}`, 'ENOENT')
+    this.#pins.attachments.delete(`${hook} ${ifindex}`)
+  }
+
+  attached(): { hook: Hook; ifindex: number }[] {
+    return [...this.#pins.attachments.values()].filter(({ ifindex }) => this.#hasDevice(ifindex))
+  }
+
+  programs(): ProgramInfo[] {
+    return this.#hooks.map(hook => ({ hook, verified: 0, jitedBytes: 0 }))
+  }
+
+  drops(): Record<string, number> {
+    return zeros(dropReasonNames)
+  }
+
+  counters(): Record<string, number> {
+    return zeros(counterNames)
+  }
+
+  onEvent(handler: (event: Event) => void): void {
+    this.#handlers.push(handler)
+    this.#pins.handlers.add(handler)
+  }
+
+  close(): void {
+    for (const handler of this.#handlers) this.#pins.handlers.delete(handler)
+  }
+
+  destroy(): void {
+    this.close()
+    this.#pins.attachments.clear()
+    this.#unpin()
+  }
+}
+
+function zeros(names: Readonly<Record<number, string>>): Record<string, number> {
+  return Object.fromEntries(Object.values(names).map(name => [name, 0]))
+}
