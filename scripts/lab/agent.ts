@@ -1,0 +1,164 @@
+/** The agent of one edge or gateway: its files, its process, and its local API. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { AgentConfigInput } from '../../agent/config.ts'
+import {
+  type Drops,
+  dropsSchema,
+  type RouteRow,
+  routeRowSchema,
+  type Status,
+  statusSchema,
+} from '../../schema/agent-api.ts'
+import { nodeEventSchema } from '../../schema/node-state.ts'
+import { LabError } from './error.ts'
+import type { Lab } from './lab.ts'
+import { ORCHESTRATOR_ADDRESS, wanDevice } from './network.ts'
+import { LabProcess, type Signal } from './process.ts'
+import type { AgentNode } from './topology.ts'
+import { until } from './until.ts'
+
+export interface AgentOptions {
+  readonly timers?: NonNullable<AgentConfigInput['timers']>
+  readonly families?: readonly (4 | 6)[]
+  /** the program with its arguments, without `agent run` */
+  readonly program: readonly string[]
+  /** of the door to the orchestrator */
+  readonly port: number
+}
+
+const START_DEADLINE_MS = 60_000
+const eventsSchema = z.array(nodeEventSchema)
+
+export class Agent {
+  readonly node: AgentNode
+  readonly #lab: Lab
+  readonly #options: AgentOptions
+  #process: LabProcess | undefined
+
+  constructor(lab: Lab, node: AgentNode, options: AgentOptions) {
+    this.#lab = lab
+    this.node = node
+    this.#options = options
+    this.#process = LabProcess.find(lab.machine, this.#processName)
+  }
+
+  get name(): string {
+    return this.node.name
+  }
+
+  get #processName(): string {
+    return `agent-${this.node.name}`
+  }
+
+  /** Identity and last known state: survives all but its own loss. On the shared folder. */
+  get stateDir(): string {
+    const folder = join(this.#lab.sharedFolder(this.node.name), 'state')
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    return folder
+  }
+
+  /** Socket and snapshot; gone after a reboot. */
+  get runDir(): string {
+    return join(this.#lab.machine.local, 'run', this.node.name)
+  }
+
+  get pins(): string {
+    return join(this.#lab.machine.local, 'bpf', this.node.name)
+  }
+
+  /** Writes the configuration, with `change` over what the topology gives. @returns its file */
+  configure(change: Partial<AgentConfigInput> = {}): string {
+    const { timers, families, port } = this.#options
+    const config: AgentConfigInput = {
+      name: this.node.name,
+      stateDir: this.stateDir,
+      runDir: this.runDir,
+      bpffs: this.pins,
+      logLevel: 'debug',
+      lan: this.node.kind === 'edge' ? this.node.lan.map(({ name }) => ({ interface: name })) : [],
+      wan: this.node.wan.map(link => ({
+        name: link.name,
+        interface: wanDevice(link),
+        ...(families && { families: [...families] }),
+      })),
+      orchestrator: { url: `wss://${ORCHESTRATOR_ADDRESS}:${port}` },
+      ...(timers && { timers }),
+      ...change,
+    }
+    const file = join(this.#lab.sharedFolder(this.node.name), 'agent.json')
+    writeFileSync(file, `${JSON.stringify(config, null, 2)}\n`)
+    return file
+  }
+
+  /** Resolves when its API answers. @throws LabError `process` with its last log lines when it ends instead */
+  async start(): Promise<void> {
+    const argv = [...this.#options.program, 'agent', 'run', '--config', this.configure()]
+    const started = await this.#lab.start(this.node.name, { name: this.#processName, argv })
+    this.#process = started
+    await until(`the agent of ${this.node.name} answers`, START_DEADLINE_MS, async () => {
+      const answer = await this.status().catch(() => undefined)
+      if (answer) return answer
+      if (await started.alive()) return undefined
+      throw new LabError('process', `the agent of ${this.node.name} ended\n${started.tail()}`)
+    })
+  }
+
+  async kill(signal: Signal): Promise<void> {
+    await this.#process?.end(signal)
+  }
+
+  tail(): string {
+    return this.#process?.tail() ?? 'it never ran'
+  }
+
+  status(): Promise<Status> {
+    return this.#ask('GET', 'status', statusSchema)
+  }
+
+  routes(): Promise<RouteRow[]> {
+    return this.#ask('GET', 'routes', z.array(routeRowSchema))
+  }
+
+  drops(): Promise<Drops> {
+    return this.#ask('GET', 'drops', dropsSchema)
+  }
+
+  /** Newest first. */
+  events(): Promise<z.infer<typeof eventsSchema>> {
+    return this.#ask('GET', 'events', eventsSchema)
+  }
+
+  /** Begins new handshakes with all peers. */
+  async rekey(): Promise<void> {
+    await this.#ask('POST', 'rekey', z.unknown(), '{}')
+  }
+
+  /**
+   * tRPC over HTTP/1.0 by nc: the socket may be in the guest, where a command is cheaper than another Node.
+   * HTTP/1.0, so that the answer ends with the connection and has no chunks.
+   */
+  async #ask<T>(method: 'GET' | 'POST', procedure: string, schema: z.ZodType<T>, body = ''): Promise<T> {
+    const head = [
+      `${method} /${procedure} HTTP/1.0`,
+      'content-type: application/json',
+      `content-length: ${body.length}`,
+    ]
+    const result = await this.#lab.machine.exec(['nc', '-w', '10', '-U', join(this.runDir, 'agent.sock')], {
+      stdin: `${head.join('\r\n')}\r\n\r\n${body}`,
+    })
+    const answer = result.stdout.slice(result.stdout.indexOf('\r\n\r\n') + 4)
+    if (result.code !== 0 || answer === '')
+      throw new LabError('command', `the agent of ${this.name} does not answer: ${result.stderr.trim()}`)
+    const parsed: unknown = JSON.parse(answer)
+    const { result: good, error } = answerSchema.parse(parsed)
+    if (error) throw new LabError('command', `${this.name}, ${procedure}: ${error.message}`)
+    return schema.parse(good?.data)
+  }
+}
+
+const answerSchema = z.object({
+  result: z.object({ data: z.unknown() }).optional(),
+  error: z.object({ message: z.string() }).optional(),
+})

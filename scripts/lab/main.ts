@@ -1,0 +1,119 @@
+/**
+ * npm run lab [-- <command> …]: two branches, a gateway and a WAN out of network namespaces, by hand or as told stories. `--help` shows the commands.
+ * Exit codes: 0 ok, 1 a story's claim does not hold or a part failed, 2 wrong arguments, 130 or 143 ended by Ctrl-C or SIGTERM.
+ */
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { securitySchema } from '../../schema/common.ts'
+import { down, exec, list, runScenario, shell, status, up } from './commands.ts'
+import { explain, LabError } from './error.ts'
+import type { MachineChoice } from './lab.ts'
+
+const USAGE = `usage: npm run lab                                 tell the story instant-vpn from start to end
+       npm run lab -- list                         what stories there are
+       npm run lab -- run <story> [--json] [--count <n>]
+       npm run lab -- up [--detach]                a lab to use by hand, until Ctrl-C or down
+       npm run lab -- status | down
+       npm run lab -- exec <node> -- <command…>    in the node's network namespace
+       npm run lab -- shell <node>
+
+  --native          nodes on this host even if its kernel has no ESP (segments are then carried in clear)
+  --guest           nodes in the QEMU guest (default where this kernel has no ESP)
+  --security esp|clear
+  --topology <name> a file of vagrant/topologies (default two-branches)
+  --id <id>         another lab beside the first (default main)`
+
+const OPTIONS = {
+  json: { type: 'boolean', default: false },
+  count: { type: 'string' },
+  detach: { type: 'boolean', default: false },
+  native: { type: 'boolean', default: false },
+  guest: { type: 'boolean', default: false },
+  security: { type: 'string' },
+  topology: { type: 'string', default: 'two-branches' },
+  id: { type: 'string', default: 'main' },
+  help: { type: 'boolean', default: false },
+} as const satisfies ParseArgsConfig['options']
+
+const interrupt = new AbortController()
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)
+  process.on(signal, () => {
+    process.exitCode = code
+    interrupt.abort(new LabError('interrupted', `ended by ${signal}`))
+  })
+
+try {
+  const code = await command()
+  process.exitCode ??= code
+} catch (error) {
+  if (!interrupt.signal.aborted) {
+    console.error(`lab: ${explain(error)}`)
+    process.exitCode = error instanceof LabError && error.code === 'input' ? 2 : 1
+  }
+}
+
+async function command(): Promise<number> {
+  const { values, positionals } = readArguments()
+  const [verb, ...rest] = positionals
+  const { id, json, topology, detach } = values
+  const lab = { id, topology, ...where(values), signal: interrupt.signal }
+  if (values.help) return print(USAGE)
+  switch (verb) {
+    case undefined:
+      return runScenario('instant-vpn', { ...lab, json })
+    case 'list':
+      return list(json)
+    case 'run':
+      return runScenario(one(rest, 'run <story>'), { ...lab, json, ...count(values.count) })
+    case 'up':
+      return up({ ...lab, detach })
+    case 'status':
+      return status(id, json)
+    case 'down':
+      return down(id)
+    case 'exec':
+      return exec(id, rest[0] ?? usage('exec <node> -- <command…>'), rest.slice(1))
+    case 'shell':
+      return shell(id, one(rest, 'shell <node>'))
+    default:
+      return usage(`no command ${verb}`)
+  }
+}
+
+function readArguments() {
+  try {
+    return parseArgs({ options: OPTIONS, allowPositionals: true })
+  } catch (cause) {
+    throw new LabError('input', `${cause instanceof Error ? cause.message : String(cause)}\n${USAGE}`, { cause })
+  }
+}
+
+function where(values: ReturnType<typeof readArguments>['values']) {
+  if (values.native && values.guest) usage('--native and --guest exclude each other')
+  const machine: MachineChoice = values.native ? 'native' : values.guest ? 'guest' : 'auto'
+  if (values.security === undefined) return { machine }
+  const security = securitySchema.safeParse(values.security)
+  return { machine, security: security.success ? security.data : usage(`--security ${values.security}: esp or clear`) }
+}
+
+function count(text: string | undefined): { count?: number } {
+  if (text === undefined) return {}
+  const value = Number(text)
+  return Number.isInteger(value) && value > 0 ? { count: value } : usage(`--count ${text}: a whole number from 1`)
+}
+
+function one(words: readonly string[], what: string): string {
+  const [word] = words
+  return word === undefined || words.length > 1 ? usage(what) : word
+}
+
+function usage(what: string): never {
+  throw new LabError('input', `${what}\n${USAGE}`)
+}
+
+function print(text: string): number {
+  console.log(text)
+  return 0
+}

@@ -1,0 +1,101 @@
+/**
+ * Reads a capture of tcpdump `-i any` (LINKTYPE_LINUX_SLL2) and tells what kinds of packets are in it.
+ * Formats: pcap(5) savefile, https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html.
+ */
+import { ABI_MP_PORT } from '../../schema/abi.gen.ts'
+
+const FILE_HEADER = 24
+const RECORD_HEADER = 16
+const MAGIC_LITTLE = 0xa1b2c3d4
+const LINKTYPE_LINUX_SLL2 = 276
+const SLL2_HEADER = 20
+
+const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const
+const PROTOCOL = { udp: 17, icmp6: 58, hopByHop: 0 } as const
+const IPV6_HEADER = 40
+
+/**
+ * mp: UDP from or to port 2426. neighbour: ARP, IPv6 neighbour discovery and multicast listener reports, which stay on one link.
+ * other: everything else, also what cannot be parsed.
+ */
+export type PacketKind = 'mp' | 'neighbour' | 'other'
+
+export interface CaptureSummary {
+  readonly packets: Readonly<Record<PacketKind, number>>
+  /** Packets in which `needle` stands. */
+  readonly matches: number
+  /** The first packets of kind `other`, in hexadecimal from the network header. */
+  readonly strangers: readonly string[]
+}
+
+/**
+ * @param needle text to look for in every packet
+ * @param end text that marks the first packet which does not count any more
+ * @throws RangeError when the file is no such capture
+ */
+export function summarise(file: Buffer, { needle, end }: { needle: string; end: string }): CaptureSummary {
+  if (
+    file.length < FILE_HEADER ||
+    file.readUInt32LE(0) !== MAGIC_LITTLE ||
+    file.readUInt32LE(20) !== LINKTYPE_LINUX_SLL2
+  )
+    throw new RangeError('not a little-endian pcap file of tcpdump -i any')
+  const packets = { mp: 0, neighbour: 0, other: 0 }
+  const strangers: string[] = []
+  let matches = 0
+  for (const record of records(file)) {
+    if (record.includes(end)) break
+    const kind = kindOf(record.readUInt16BE(0), record.subarray(SLL2_HEADER))
+    packets[kind]++
+    if (record.includes(needle)) matches++
+    if (kind === 'other' && strangers.length < 5)
+      strangers.push(record.subarray(SLL2_HEADER, SLL2_HEADER + 64).toString('hex'))
+  }
+  return { packets, matches, strangers }
+}
+
+/** The link-layer frames. The last one may be cut off when the writer was killed. */
+function* records(file: Buffer): Generator<Buffer> {
+  for (let at = FILE_HEADER; at + RECORD_HEADER <= file.length; ) {
+    const length = file.readUInt32LE(at + 8)
+    const begin = at + RECORD_HEADER
+    if (length < SLL2_HEADER || begin + length > file.length) return
+    yield file.subarray(begin, begin + length)
+    at = begin + length
+  }
+}
+
+/** @param packet from its network header */
+export function kindOf(ethertype: number, packet: Buffer): PacketKind {
+  if (ethertype === ETHERTYPE.arp) return 'neighbour'
+  const transport =
+    ethertype === ETHERTYPE.ipv4 ? transport4(packet) : ethertype === ETHERTYPE.ipv6 ? transport6(packet) : undefined
+  if (transport === undefined) return 'other'
+  const { protocol, payload } = transport
+  if (protocol === PROTOCOL.udp && payload.length >= 8)
+    return payload.readUInt16BE(0) === ABI_MP_PORT || payload.readUInt16BE(2) === ABI_MP_PORT ? 'mp' : 'other'
+  if (protocol === PROTOCOL.icmp6 && payload.length > 0)
+    return isNeighbourDiscovery(payload.readUInt8(0)) ? 'neighbour' : 'other'
+  return 'other'
+}
+
+type Transport = { readonly protocol: number; readonly payload: Buffer }
+
+function transport4(packet: Buffer): Transport | undefined {
+  if (packet.length < 20) return undefined
+  return { protocol: packet.readUInt8(9), payload: packet.subarray((packet.readUInt8(0) & 0xf) * 4) }
+}
+
+function transport6(packet: Buffer): Transport | undefined {
+  if (packet.length < IPV6_HEADER) return undefined
+  const next = packet.readUInt8(6)
+  // Multicast listener reports stand behind a hop-by-hop header (RFC 3810 section 5), of 8 bytes.
+  if (next === PROTOCOL.hopByHop && packet.length >= IPV6_HEADER + 8)
+    return { protocol: packet.readUInt8(IPV6_HEADER), payload: packet.subarray(IPV6_HEADER + 8) }
+  return { protocol: next, payload: packet.subarray(IPV6_HEADER) }
+}
+
+/** RFC 4861 section 4 (133 to 137), RFC 2710 and RFC 3810 (130 to 132, 143). */
+function isNeighbourDiscovery(type: number): boolean {
+  return (type >= 130 && type <= 137) || type === 143
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numbered UDP packets: what was sent, what came, what was lost, doubled, reordered, and what belongs to somebody else.
+ *
+ *   flow send --to <address> --port <port> --tag <text> --pps <n> [--count <n>] [--size <bytes>]
+ *     sends packets 0, 1, 2 … at an even pace; ends after <count> or on SIGINT/SIGTERM
+ *     {"sent":n,"errors":n}                      errors: refused by the kernel and sent again
+ *   flow receive --port <port> --tag <text>
+ *     prints "ready"; ends on SIGINT/SIGTERM, once nothing has come for DRAIN_MS
+ *     {"received":n,"duplicated":n,"reordered":n,"foreign":n,"next":n,"longestGapMs":n}
+ *     received: different packets of this tag; foreign: any other packet; next: highest number + 1
+ *   flow echo --port <port>
+ *     prints "ready"; sends each packet back
+ *   flow probe --to <address> --port <port> --every-ms <n> --silent-ms <n>
+ *     asks an echo; prints "answered" and "silent" each time that it becomes so, starting from silent
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAGIC 0x424c464cu /* "BLFL" */
+#define TAG_BYTES 16
+#define MAX_SIZE 9000
+#define DRAIN_MS 500
+/* A burst after the scheduler kept us away must fit: the loss counted is the network's. */
+#define SOCKET_BUFFER (16 << 20)
+#define NS_PER_S 1000000000ul
+#define NS_PER_MS 1000000ul
+
+struct packet {
+	uint32_t magic;
+	char tag[TAG_BYTES];
+	uint32_t number_high, number_low; /* network order */
+	uint8_t padding[MAX_SIZE];
+};
+#define HEADER offsetof(struct packet, padding)
+
+struct options {
+	const char *to, *port, *tag;
+	uint64_t pps, count, size, every_ms, silent_ms;
+};
+
+static volatile sig_atomic_t ending;
+
+static void on_signal(int number)
+{
+	(void)number;
+	ending = 1;
+}
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * NS_PER_S + time.tv_nsec;
+}
+
+static void sleep_until(uint64_t when)
+{
+	struct timespec time = { .tv_sec = when / NS_PER_S, .tv_nsec = when % NS_PER_S };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
+}
+
+/* Unconnected: an ICMP error must not eat a packet that was counted as sent. */
+static int socket_to(const struct options *options, struct sockaddr_storage *to, socklen_t *length)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_DGRAM }, *found;
+	int error = getaddrinfo(options->to, options->port, &hints, &found);
+	int fd;
+
+	if (error) {
+		fprintf(stderr, "%s port %s: %s\n", options->to, options->port, gai_strerror(error));
+		exit(1);
+	}
+	memcpy(to, found->ai_addr, found->ai_addrlen);
+	*length = found->ai_addrlen;
+	fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		die("socket");
+	freeaddrinfo(found);
+	return fd;
+}
+
+static int socket_on(const struct options *options)
+{
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(atoi(options->port)) };
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int size = SOCKET_BUFFER;
+
+	if (fd < 0)
+		die("socket");
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+		die("SO_RCVBUFFORCE");
+	if (bind(fd, (struct sockaddr *)&any, sizeof(any)))
+		die("bind");
+	puts("ready");
+	return fd;
+}
+
+static void number_packet(struct packet *packet, uint64_t number)
+{
+	packet->number_high = htonl(number >> 32);
+	packet->number_low = htonl(number);
+}
+
+static uint64_t packet_number(const struct packet *packet)
+{
+	return (uint64_t)ntohl(packet->number_high) << 32 | ntohl(packet->number_low);
+}
+
+static void init_packet(struct packet *packet, const char *tag)
+{
+	memset(packet, 0, sizeof(*packet));
+	packet->magic = htonl(MAGIC);
+	strncpy(packet->tag, tag, TAG_BYTES - 1);
+}
+
+static int flow_send(const struct options *options)
+{
+	size_t size = options->size < HEADER ? HEADER : options->size;
+	uint64_t sent = 0, errors = 0, begin;
+	struct sockaddr_storage to;
+	struct packet packet;
+	socklen_t length;
+	int fd = socket_to(options, &to, &length);
+
+	init_packet(&packet, options->tag);
+	begin = now();
+	while (!ending && (!options->count || sent < options->count)) {
+		number_packet(&packet, sent);
+		if (sendto(fd, &packet, size, 0, (struct sockaddr *)&to, length) < 0) {
+			errors++;
+			sleep_until(now() + NS_PER_MS);
+			continue;
+		}
+		sent++;
+		sleep_until(begin + sent * NS_PER_S / options->pps);
+	}
+	printf("{\"sent\":%lu,\"errors\":%lu}\n", sent, errors);
+	return 0;
+}
+
+struct tally {
+	uint64_t received, duplicated, reordered, foreign, next, last_ns, longest_gap_ns;
+	uint64_t *seen; /* bitmap */
+	uint64_t words;
+};
+
+/* True when the number is new. */
+static bool mark_seen(struct tally *tally, uint64_t number)
+{
+	uint64_t word = number / 64, bit = 1ull << number % 64;
+
+	if (word >= tally->words) {
+		uint64_t words = word * 2 + 64;
+
+		tally->seen = realloc(tally->seen, words * 8);
+		if (!tally->seen)
+			die("realloc");
+		memset(tally->seen + tally->words, 0, (words - tally->words) * 8);
+		tally->words = words;
+	}
+	if (tally->seen[word] & bit)
+		return false;
+	tally->seen[word] |= bit;
+	return true;
+}
+
+static void count_packet(struct tally *tally, const struct packet *packet, ssize_t length, const char *tag)
+{
+	uint64_t number, time = now();
+
+	if (length < (ssize_t)HEADER || packet->magic != htonl(MAGIC) || strncmp(packet->tag, tag, TAG_BYTES - 1)) {
+		tally->foreign++;
+		return;
+	}
+	number = packet_number(packet);
+	if (number >> 32 || !mark_seen(tally, number)) {
+		tally->duplicated++;
+		return;
+	}
+	tally->received++;
+	if (number < tally->next)
+		tally->reordered++;
+	else
+		tally->next = number + 1;
+	if (tally->last_ns && time - tally->last_ns > tally->longest_gap_ns)
+		tally->longest_gap_ns = time - tally->last_ns;
+	tally->last_ns = time;
+}
+
+static int flow_receive(const struct options *options)
+{
+	int fd = socket_on(options);
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	struct tally tally = { 0 };
+	struct packet packet;
+
+	while (true) {
+		/* The time limit stands from the start: a signal just before an endless poll would go unnoticed. */
+		int ready = poll(&wait, 1, DRAIN_MS);
+
+		if (ready == 0 && ending)
+			break;
+		if (ready <= 0)
+			continue;
+		ssize_t length = recv(fd, &packet, sizeof(packet), 0);
+		if (length >= 0)
+			count_packet(&tally, &packet, length, options->tag);
+	}
+	printf("{\"received\":%lu,\"duplicated\":%lu,\"reordered\":%lu,\"foreign\":%lu,\"next\":%lu,\"longestGapMs\":%lu}\n",
+	       tally.received, tally.duplicated, tally.reordered, tally.foreign, tally.next,
+	       tally.longest_gap_ns / NS_PER_MS);
+	return 0;
+}
+
+static int flow_echo(const struct options *options)
+{
+	int fd = socket_on(options);
+	struct sockaddr_storage from;
+	struct packet packet;
+
+	while (!ending) {
+		socklen_t from_length = sizeof(from);
+		ssize_t length = recvfrom(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&from, &from_length);
+
+		if (length >= 0)
+			sendto(fd, &packet, length, 0, (struct sockaddr *)&from, from_length);
+	}
+	return 0;
+}
+
+static int flow_probe(const struct options *options)
+{
+	uint64_t number = 0, answered_ns = 0;
+	struct sockaddr_storage to;
+	struct packet packet;
+	bool answered = false;
+	socklen_t length;
+	int fd = socket_to(options, &to, &length);
+	uint64_t next = now();
+
+	while (!ending) {
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
+		uint64_t time = now();
+
+		if (time >= next) {
+			init_packet(&packet, options->tag);
+			number_packet(&packet, number++);
+			sendto(fd, &packet, HEADER, 0, (struct sockaddr *)&to, length);
+			next = time + options->every_ms * NS_PER_MS;
+		}
+		if (answered && time - answered_ns > options->silent_ms * NS_PER_MS) {
+			answered = false;
+			puts("silent");
+		}
+		struct timespec left = { .tv_nsec = next > time ? (next - time) % NS_PER_S : 0 };
+		if (ppoll(&wait, 1, &left, NULL) <= 0 || recv(fd, &packet, sizeof(packet), 0) < 0)
+			continue;
+		answered_ns = now();
+		if (!answered) {
+			answered = true;
+			puts("answered");
+		}
+	}
+	return 0;
+}
+
+static uint64_t number_option(const char *text)
+{
+	char *end;
+	uint64_t value = strtoull(text, &end, 10);
+
+	if (*end || end == text) {
+		fprintf(stderr, "not a number: %s\n", text);
+		exit(2);
+	}
+	return value;
+}
+
+static void parse(int argc, char **argv, struct options *options)
+{
+	enum { TO, PORT, TAG, PPS, COUNT, SIZE, EVERY, SILENT };
+	static const struct option known[] = {
+		{ "to", required_argument, NULL, TO },	     { "port", required_argument, NULL, PORT },
+		{ "tag", required_argument, NULL, TAG },     { "pps", required_argument, NULL, PPS },
+		{ "count", required_argument, NULL, COUNT }, { "size", required_argument, NULL, SIZE },
+		{ "every-ms", required_argument, NULL, EVERY }, { "silent-ms", required_argument, NULL, SILENT },
+		{ 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (option) {
+		case TO: options->to = optarg; break;
+		case PORT: options->port = optarg; break;
+		case TAG: options->tag = optarg; break;
+		case PPS: options->pps = number_option(optarg); break;
+		case COUNT: options->count = number_option(optarg); break;
+		case SIZE: options->size = number_option(optarg); break;
+		case EVERY: options->every_ms = number_option(optarg); break;
+		case SILENT: options->silent_ms = number_option(optarg); break;
+		default: exit(2);
+		}
+	}
+	if (options->size > sizeof(struct packet) || !options->pps || !options->every_ms) {
+		fprintf(stderr, "size up to %zu, pps and every-ms from 1\n", sizeof(struct packet));
+		exit(2);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .to = "", .port = "0", .tag = "", .pps = 1000, .every_ms = 5, .silent_ms = 200 };
+	struct sigaction action = { .sa_handler = on_signal }; /* no SA_RESTART: a blocked call returns */
+	static const struct {
+		const char *name;
+		int (*run)(const struct options *);
+	} verbs[] = { { "send", flow_send }, { "receive", flow_receive }, { "echo", flow_echo }, { "probe", flow_probe } };
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	for (size_t i = 0; argc > 1 && i < sizeof(verbs) / sizeof(*verbs); i++) {
+		if (strcmp(argv[1], verbs[i].name))
+			continue;
+		parse(argc - 1, argv + 1, &options);
+		return verbs[i].run(&options);
+	}
+	fputs("usage: flow send|receive|echo|probe … (see the head of flow.c)\n", stderr);
+	return 2;
+}
