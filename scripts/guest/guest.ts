@@ -5,6 +5,9 @@
  *   const guest = await startGuest({ memoryMb: 2048 })
  *   const { code, stdout } = await guest.exec(['ip', 'xfrm', 'state'])
  *   await guest.stop()
+ *
+ * From the guest the host's loopback is 10.0.2.2, over the device host0 (10.0.2.15/24); a namespace gets there by a macvlan of mode
+ * bridge on host0 with an address of its own in 10.0.2.0/24. A terminal in the guest: exec(['script', '-qefc', command, '/dev/null']).
  */
 
 import type { ChildProcess } from 'node:child_process'
