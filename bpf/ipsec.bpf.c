@@ -22,12 +22,23 @@ struct bpf_xfrm_info {
 extern int bpf_skb_get_xfrm_info(struct __sk_buff *skb, struct bpf_xfrm_info *to) __ksym;
 extern int bpf_skb_set_xfrm_info(struct __sk_buff *skb, const struct bpf_xfrm_info *from) __ksym;
 
+/* The kernel's own multicast (MLD, router solicitations), which every IPv6 device sends. No SA is for it: without metadata ipsec0 refuses it by itself. */
+static __always_inline bool is_kernel_chatter(struct __sk_buff *skb)
+{
+	__u8 first;
+
+	return !skb->mark && skb->protocol == bpf_htons(ETH_P_IPV6) &&
+	       !bpf_skb_load_bytes_relative(skb, offsetof(struct ipv6hdr, daddr), &first, 1, BPF_HDR_START_NET) && first == 0xff;
+}
+
 static __always_inline int choose_sa(struct __sk_buff *skb)
 {
 	struct bpf_xfrm_info info = {};
 
 	/* The node's own packets by a route with `encap xfrm` name their SA themselves. */
 	if (!bpf_skb_get_xfrm_info(skb, &info))
+		return TCX_NEXT;
+	if (is_kernel_chatter(skb))
 		return TCX_NEXT;
 	if (!skb->mark || !session_of(skb->mark))
 		return DROP(DROP_NO_SA);

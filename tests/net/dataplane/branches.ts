@@ -146,12 +146,12 @@ export class Branches implements Disposable {
   }
 }
 
-/** One SA on both of its ends, and the sender's policies for both families. */
+/** One SA on both of its ends, and the sender's policies. Without af-unspec an SA between IPv4 addresses takes no IPv6 packets. */
 function associate(from: StaticNode, to: StaticNode, spi: number, fromHandle: number, toHandle: number): void {
   const ends = `src ${from.vaddr} dst ${to.vaddr}`
   const state = (ifId: number) =>
     `ip xfrm state add ${ends} proto esp spi ${spi} mode tunnel aead rfc4106(gcm(aes)) 0x${'5a'.repeat(20)} 128 ` +
-    `if_id ${ifId} reqid ${ifId} replay-window 4096 flag esn`
+    `if_id ${ifId} reqid ${ifId} replay-window 4096 flag esn af-unspec`
   from.namespace.run(state(fromHandle))
   to.namespace.run(state(toHandle))
   for (const any of ['0.0.0.0/0', '::/0'])
