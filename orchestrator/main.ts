@@ -29,6 +29,8 @@ export interface OrchestratorOptions {
 
 export interface Orchestrator {
   url: string
+  /** The same from this machine: loopback when the server listens on every address. */
+  dialUrl: string
   address: string
   port: number
   database: string
@@ -74,9 +76,11 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<O
       identity: await data.serverIdentity(),
     })
     upkeep.start((options.grantLifetimeS ?? DAY_S) * 1000, async () => server.setIdentity(await data.serverIdentity()))
-    const host = server.address.includes(':') ? `[${server.address}]` : server.address
+    const url = (host: string) => `wss://${host.includes(':') ? `[${host}]` : host}:${server.port}`
+    const wildcard = server.address === '0.0.0.0' || server.address === '::'
     return {
-      url: `wss://${host}:${server.port}`,
+      url: url(server.address),
+      dialUrl: url(wildcard ? 'localhost' : server.address),
       address: server.address,
       port: server.port,
       database: store.description,

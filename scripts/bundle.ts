@@ -45,4 +45,7 @@ const objects = globSync('bpf/out/*.bpf.o', { cwd: repo })
 rmSync(join(outdir, 'bpf'), { recursive: true, force: true })
 mkdirSync(join(outdir, 'bpf'), { recursive: true })
 for (const object of objects) cpSync(join(repo, object), join(outdir, 'bpf', basename(object)))
+// The orchestrator looks for them beside the bundle.
+rmSync(join(outdir, 'migrations'), { recursive: true, force: true })
+cpSync(join(repo, 'orchestrator/store/migrations'), join(outdir, 'migrations'), { recursive: true })
 console.log(`${outfile}: ${Math.round(statSync(outfile).size / 1024)} kB, ${objects.length} BPF objects`)

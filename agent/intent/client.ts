@@ -3,6 +3,7 @@
  * on from the state file whenever the orchestrator is away.
  */
 import { EventEmitter } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { createTRPCClient, createWSClient, type TRPCClient, wsLink } from '@trpc/client'
 import type { AppRouter } from '../../orchestrator/api/router.ts'
 import { type NodeEvent, type NodeReport, type NodeState, nodeStateSchema } from '../../schema/node-state.ts'
@@ -222,7 +223,8 @@ export class IntentClient extends EventEmitter<Happenings> {
     clearInterval(this.#certificateTimer)
     this.#events.pause()
     this.#unsubscribe?.()
-    await this.#socket?.close()
+    // tRPC waits for open calls; behind a dead connection they would hold the agent.
+    await Promise.race([this.#socket?.close(), delay(1000, undefined, { ref: false })])
     this.#setConnected(false)
     await this.#saving
   }

@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type SigningKey, signingKey } from '../../agent/mp/grant.ts'
+import { type AdminFile, adminFileSchema } from '../../schema/admin-file.ts'
 import { OrchestratorError } from '../error.ts'
 import { Authority, type IssuedIdentity } from './authority.ts'
 
@@ -19,15 +20,7 @@ const settingsSchema = z.object({
   names: z.array(z.string()),
 })
 
-/** What the `branchline` command needs to be an admin: one file, so that it can be handed over. */
-export const adminFileSchema = z.object({
-  url: z.url({ protocol: /^wss$/ }),
-  name: z.string(),
-  ca: z.string(),
-  certificate: z.string(),
-  key: z.string(),
-})
-export type AdminFile = z.infer<typeof adminFileSchema>
+export { type AdminFile, adminFileSchema }
 
 export interface ServerIdentity {
   certificate: string
@@ -95,6 +88,12 @@ export async function openDataDirectory(directory: string): Promise<DataDirector
       return withChain({ certificate: renewed.pem, key: renewed.key }, authority)
     },
   }
+}
+
+/** The admin file in the directory itself follows where this orchestrator listens; copies elsewhere keep their address. */
+export async function pointAdminFile(directory: string, url: string): Promise<void> {
+  const file = await load(directory, 'admin.json', text => adminFileSchema.parse(JSON.parse(text)))
+  if (file.url !== url) write(directory, 'admin.json', `${JSON.stringify({ ...file, url }, null, 2)}\n`)
 }
 
 /** The CA goes along: a node that activates knows it by fingerprint only. */

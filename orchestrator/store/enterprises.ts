@@ -10,6 +10,7 @@ import type { Work } from './store.ts'
 export type Enterprise = typeof enterprises.$inferSelect
 
 export async function listEnterprises(db: Database) {
+  // Plain names: in a select from one table drizzle leaves the table off its columns, and `id` would be the node's.
   return await db
     .select({
       id: enterprises.id,
@@ -17,8 +18,8 @@ export async function listEnterprises(db: Database) {
       security: enterprises.security,
       vpnEnabled: enterprises.vpnEnabled,
       created: enterprises.created,
-      nodes: sql<number>`(select count(*)::int from ${nodes} where ${nodes.enterprise} = ${enterprises.id})`,
-      subnets: sql<number>`(select count(*)::int from ${subnets} where ${subnets.enterprise} = ${enterprises.id})`,
+      nodes: sql<number>`(select count(*)::int from nodes n where n.enterprise_id = enterprises.id)`,
+      subnets: sql<number>`(select count(*)::int from subnets s where s.enterprise_id = enterprises.id)`,
     })
     .from(enterprises)
     .orderBy(asc(enterprises.name))

@@ -1,5 +1,5 @@
 /** Grants and their revocation: what the database knows of nodes, signed. */
-import { and, asc, eq, gt, inArray, lt, max, ne, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, isNull, lt, max, ne, sql } from 'drizzle-orm'
 import type { SigningKey } from '../../agent/mp/grant.ts'
 import { encodeSigned, keyId, signGrant, signRevocations } from '../../agent/mp/grant.ts'
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
@@ -106,7 +106,7 @@ export class Grants {
 
   async #forget(work: Work): Promise<void> {
     const old = new Date(work.now.getTime() - 7 * 86_400_000)
-    const superseded = sql`exists (select from ${nodes} where ${nodes.id} = ${grants.node} and ${nodes.grantSerial} > ${grants.serial})`
+    const superseded = sql`exists (select from nodes n where n.id = grants.node_id and n.grant_serial > grants.serial)`
     await work.db.delete(grants).where(and(lt(grants.expires, old), superseded))
   }
 
@@ -116,7 +116,7 @@ export class Grants {
     await work.db
       .update(grants)
       .set({ revoked: work.now })
-      .where(and(eq(grants.node, node.id), sql`${grants.revoked} is null`))
+      .where(and(eq(grants.node, node.id), isNull(grants.revoked)))
     const [last] = await work.db
       .select({ expires: max(grants.expires) })
       .from(grants)
