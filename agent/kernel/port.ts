@@ -70,6 +70,8 @@ export interface Dataplane {
   readonly adoption: Adoption
   /** Why pinned objects were not adopted, when `adoption` is 'rebuilt'. */
   readonly reason: string | undefined
+  /** Wall time of loading and verifying all programs. */
+  readonly loadMs: number
   /** Attaches (or, when a pinned link is there, updates in place without losing a packet) one program to a device. */
   attach(hook: Hook, ifindex: number): void
   detach(hook: Hook, ifindex: number): void

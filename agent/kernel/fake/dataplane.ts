@@ -66,6 +66,7 @@ export class FakeDataplane implements Dataplane {
   readonly maps: Maps
   readonly adoption: Adoption
   readonly reason: string | undefined
+  readonly loadMs = 0
   readonly #pins: FakePins
   readonly #hooks: readonly Hook[]
   readonly #hasDevice: (ifindex: number) => boolean

@@ -21,7 +21,7 @@ export class FakeSysctls {
   }
 
   #exists(key: string): boolean {
-    const device = /^ipv[46]\/conf\/([^/]+)\/[a-z_]+$/.exec(key)?.[1]
+    const device = /^ipv[46]\/conf\/([^/]+)\/[a-z0-9_]+$/.exec(key)?.[1]
     if (device === undefined) return GLOBAL_KEYS.includes(key)
     return device === 'all' || device === 'default' || this.#hasDevice(device)
   }
