@@ -87,6 +87,8 @@ export class FakeDataplane implements Dataplane {
     this.#unpin = options.unpin
     this.maps = options.pins.maps
     this.adoption = options.adoption
+    for (const [key, { hook }] of this.#pins.attachments)
+      if (!this.#hooks.includes(hook)) this.#pins.attachments.delete(key)
     this.reason = options.reason
   }
 

@@ -1,0 +1,253 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import {
+  ABI_HASH,
+  ABI_MAX_NEXTHOPS,
+  ABI_MAX_PORTS,
+  type FlowKey,
+  nexthopKind,
+  type PathState,
+  type Port,
+  pathStateCodec,
+} from '../../../schema/abi.gen.ts'
+import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
+import type { Dataplane, Link } from '../port.ts'
+
+const NOBODY = 9999
+
+export function dataplaneConformance(machine: MachineUnderTest): void {
+  const open = ({ kernel, bpffs }: Machine) => kernel.openDataplane({ bpffs, esp: false })
+  const port = (vrf: number): Port => ({ vrf, addr4: 0, addr6: new Uint8Array(16), flags: 0 })
+  const byKey = <K, V>(entries: [K, V][]) => entries.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
+
+  describe('maps', () => {
+    let dataplane: Dataplane
+    beforeEach(async () => {
+      dataplane = await open(machine())
+    })
+
+    it('of the hash kind hold what was written until it is deleted', () => {
+      const { ports } = dataplane.maps
+      expect(ports.get(3)).toBeUndefined()
+      ports.set(3, port(1))
+      ports.set(3, port(2))
+      ports.set(4, port(7))
+      expect(ports.get(3)).toEqual(port(2))
+      expect(byKey(ports.entries())).toEqual([
+        [3, port(2)],
+        [4, port(7)],
+      ])
+      expect(ports.delete(3)).toBe(true)
+      expect(ports.delete(3)).toBe(false)
+      expect(ports.entries()).toEqual([[4, port(7)]])
+    })
+
+    it('of the hash kind are full at their size, but entries can still be replaced', async () => {
+      const { ports } = dataplane.maps
+      ports.setMany(Array.from({ length: ABI_MAX_PORTS }, (_, index) => [index, port(index)]))
+      await expectCode(() => ports.set(ABI_MAX_PORTS, port(1)), 'E2BIG')
+      await expectCode(
+        () =>
+          ports.setMany([
+            [0, port(5)],
+            [ABI_MAX_PORTS, port(1)],
+          ]),
+        'E2BIG',
+      )
+      expect(ports.get(0)).toEqual(port(5))
+      expect(ports.entries().length).toBe(ABI_MAX_PORTS)
+      ports.deleteMany([0, 9999, 1, 2])
+      expect(ports.entries().length).toBe(ABI_MAX_PORTS - 3)
+      ports.set(ABI_MAX_PORTS, port(1))
+    })
+
+    it('of the array kind hold every index, and list those that are not zero', async () => {
+      const { nexthops } = dataplane.maps
+      const zero = { kind: 0, flags: 0, reserved: 0, target: 0 }
+      const hop = { kind: nexthopKind.NH_PEER, flags: 1, reserved: 0, target: 0xfffffff0 }
+      expect(nexthops.get(7)).toEqual(zero)
+      nexthops.set(7, hop)
+      nexthops.set(8, hop)
+      nexthops.set(8, zero)
+      expect(nexthops.entries()).toEqual([[7, hop]])
+      expect(nexthops.get(ABI_MAX_NEXTHOPS)).toBeUndefined()
+      await expectCode(() => nexthops.set(ABI_MAX_NEXTHOPS, hop), 'E2BIG')
+      await expectCode(() => nexthops.delete(7), 'EINVAL')
+    })
+
+    it('keep the two families of the FIB in one', () => {
+      const { fib } = dataplane.maps
+      const keys = [
+        { vrf: 1, address: '0.0.0.0', prefixLength: 0 },
+        { vrf: 1, address: '10.1.0.0', prefixLength: 16 },
+        { vrf: 2, address: '10.1.0.0', prefixLength: 16 },
+        { vrf: 2, address: '::', prefixLength: 0 },
+        { vrf: 0xffffffff, address: '2001:db8:1::', prefixLength: 48 },
+        { vrf: 2, address: '2001:db8::1', prefixLength: 128 },
+      ]
+      fib.setMany(keys.map((key, index) => [key, index]))
+      expect(byKey(fib.entries())).toEqual(byKey(keys.map((key, index) => [key, index])))
+      for (const [index, key] of keys.entries()) {
+        // Not the longest match: exactly this prefix.
+        expect(fib.get(key)).toBe(index)
+        expect(fib.delete(key)).toBe(true)
+        expect(fib.delete(key)).toBe(false)
+      }
+      expect(fib.entries()).toEqual([])
+    })
+
+    it('carry 5,000 entries in and out at once', () => {
+      const { peers } = dataplane.maps
+      const peer = (sid: number) => ({
+        sid,
+        pathMask: 1,
+        pathBest: 0,
+        policyVersion: 0,
+        mtuSecure: 1,
+        mtuClear: 2,
+        flags: 0,
+      })
+      peers.setMany(Array.from({ length: 5000 }, (_, index) => [index, peer(index << 4)]))
+      const entries = peers.entries()
+      expect(entries.length).toBe(5000)
+      expect(new Map(entries).get(4999)).toEqual(peer(4999 << 4))
+      peers.deleteMany(Array.from({ length: 4999 }, (_, index) => index))
+      expect(peers.entries()).toEqual([[4999, peer(4999 << 4)]])
+    })
+
+    it('hold addresses as text, byte arrays and 64-bit numbers', () => {
+      const { vaddrs, pathState, flows } = dataplane.maps
+      vaddrs.set('100.64.0.9', 5)
+      expect(vaddrs.entries()).toEqual([['100.64.0.9', 5]])
+      const state: PathState = {
+        ...pathStateCodec.decode(new Uint8Array(pathStateCodec.size)),
+        txNumber: (1n << 43n) - 1n,
+        window: Array.from({ length: 64 }, (_, index) => (1n << 63n) + BigInt(index)),
+      }
+      pathState.set(0xfffffff1, state)
+      expect(pathState.entries()).toEqual([[0xfffffff1, state]])
+      const key: FlowKey = {
+        vrf: 1,
+        proto: 6,
+        reserved: new Uint8Array(3),
+        sport: 443,
+        dport: 65535,
+        src: Uint8Array.from({ length: 16 }, (_, index) => index),
+        dst: new Uint8Array(16),
+      }
+      const flow = {
+        nexthop: 3,
+        routeEpoch: 1,
+        policyVersion: 2,
+        qos: 0xff,
+        reserved: new Uint8Array(3),
+        packets: 1n,
+        bytes: 64n,
+        lastNs: 7n,
+      }
+      flows.set(key, flow)
+      key.src.fill(0xff)
+      expect(flows.entries()).toEqual([[{ ...key, src: Uint8Array.from({ length: 16 }, (_, index) => index) }, flow]])
+    })
+
+    it('start with this layout and nothing else', () => {
+      expect(dataplane.maps.node.get(0)).toMatchObject({ abiHash: ABI_HASH, mp0Ifindex: 0, vaddr: 0 })
+      expect(Object.values(dataplane.drops()).every(count => count === 0)).toBe(true)
+      expect(Object.keys(dataplane.drops())).toContain('mp-no-session')
+      expect(Object.keys(dataplane.counters())).toContain('lan-in')
+    })
+  })
+
+  describe('programs', () => {
+    let dataplane: Dataplane
+    let link: Link
+    beforeEach(async () => {
+      dataplane = await open(machine())
+      ;[link] = await cable(machine(), 'wan0', 'net0')
+    })
+
+    it('attach to devices once per hook, and again in place', async () => {
+      const { ifindex } = link
+      dataplane.attach('wan', ifindex)
+      dataplane.attach('wan', ifindex)
+      dataplane.attach('mp-egress', ifindex)
+      expect(byKey(dataplane.attached().map(at => [at.hook, at.ifindex]))).toEqual([
+        ['mp-egress', ifindex],
+        ['wan', ifindex],
+      ])
+      dataplane.detach('wan', ifindex)
+      await expectCode(() => dataplane.detach('wan', ifindex), 'ENOENT')
+      expect(dataplane.attached()).toEqual([{ hook: 'mp-egress', ifindex }])
+    })
+
+    it('need a device, and ESP where they serve it', async () => {
+      await expectCode(() => dataplane.attach('wan', NOBODY), 'ENODEV')
+      await expectCode(() => dataplane.attach('ipsec-egress', link.ifindex), 'ENOENT')
+      expect(dataplane.attached()).toEqual([])
+    })
+
+    it('are gone with their device', async () => {
+      dataplane.attach('wan', link.ifindex)
+      await machine().kernel.network.deleteLink(link.ifindex)
+      expect(dataplane.attached()).toEqual([])
+      await expectCode(() => dataplane.detach('wan', link.ifindex), 'ENOENT')
+    })
+
+    it('are those of the hooks', () => {
+      expect(dataplane.programs().map(({ hook }) => hook)).toEqual(['lan', 'wan', 'mp-egress', 'mp-ingress'])
+    })
+  })
+
+  describe('a restarted agent', () => {
+    it('adopts maps and attachments', async () => {
+      const [link] = await cable(machine(), 'wan0', 'net0')
+      const first = await open(machine())
+      expect(first).toMatchObject({ adoption: 'created', reason: undefined })
+      first.maps.ports.set(3, port(1))
+      first.attach('wan', link.ifindex)
+      machine().restart()
+      const second = await open(machine())
+      expect(second).toMatchObject({ adoption: 'adopted', reason: undefined })
+      expect(second.maps.ports.entries()).toEqual([[3, port(1)]])
+      expect(second.attached()).toEqual([{ hook: 'wan', ifindex: link.ifindex }])
+      second.maps.ports.set(4, port(2))
+      expect(second.maps.ports.get(4)).toEqual(port(2))
+    })
+
+    it('forgets attachments to devices that went meanwhile', async () => {
+      const [link] = await cable(machine(), 'wan0', 'net0')
+      ;(await open(machine())).attach('wan', link.ifindex)
+      machine().restart()
+      await machine().kernel.network.deleteLink(link.ifindex)
+      expect((await open(machine())).attached()).toEqual([])
+    })
+
+    it('rebuilds what another build left, and says why', async () => {
+      const [link] = await cable(machine(), 'wan0', 'net0')
+      const first = await open(machine())
+      const node = first.maps.node.get(0)
+      if (!node) throw new Error('no node entry')
+      first.maps.node.set(0, { ...node, abiHash: 1n })
+      first.maps.ports.set(3, port(1))
+      first.attach('wan', link.ifindex)
+      machine().restart()
+      const second = await open(machine())
+      expect(second.adoption).toBe('rebuilt')
+      expect(second.reason).toMatch(/layout/)
+      expect(second.maps.ports.entries()).toEqual([])
+      expect(second.attached()).toEqual([])
+      expect(second.maps.node.get(0)?.abiHash).toBe(ABI_HASH)
+    })
+
+    it('finds nothing after destroy', async () => {
+      const [link] = await cable(machine(), 'wan0', 'net0')
+      const first = await open(machine())
+      first.maps.ports.set(3, port(1))
+      first.attach('wan', link.ifindex)
+      first.destroy()
+      const second = await open(machine())
+      expect(second.adoption).toBe('created')
+      expect(second.maps.ports.entries()).toEqual([])
+      expect(second.attached()).toEqual([])
+    })
+  })
+}
