@@ -52,22 +52,28 @@ export const linkOfferSchema = z.object({
   spi: z.union([spiSchema, z.literal(0)]),
 })
 
-export const initPayloadSchema = z.object({
-  grant: signedSchema,
-  /** µs since 1970, strictly increasing per static key: an old initiation cannot be played again. */
-  timestamp: z.int().positive(),
-  /** Remote sid of the session that this one replaces (rekey): traffic moves only when the initiator says so. */
-  replaces: z.int().nonnegative().nullable(),
-  /** As many as fit into `MIN_INIT`: the route session's announcement has them all. */
-  subnets: z.array(subnetSchema).max(1024),
-  links: z.array(linkOfferSchema).min(1).max(16),
-  /** Path id of the link that this very packet was sent on: the responder learns that path's outer address from it. */
-  via: pathIdSchema,
-  capabilities: capabilitySchema,
-  policyVersion: z.int().min(1).max(0xffffffff),
-  /** Virtual address that the edge had with this gateway before: given again when free. */
-  virtualAddress: addressSchema.nullable(),
-})
+export const initPayloadSchema = z
+  .object({
+    grant: signedSchema,
+    /** µs since 1970, strictly increasing per static key: an old initiation cannot be played again. */
+    timestamp: z.int().positive(),
+    /** Remote sid of the session that this one replaces (rekey): traffic moves only when the initiator says so. */
+    replaces: z.int().nonnegative().nullable(),
+    /** As many as fit into `MIN_INIT`: the route session's announcement has them all. */
+    subnets: z.array(subnetSchema).max(1024),
+    links: z.array(linkOfferSchema).min(1).max(16),
+    /** Path id of the link that this very packet was sent on: the responder learns that path's outer address from it. */
+    via: pathIdSchema,
+    capabilities: capabilitySchema,
+    policyVersion: z.int().min(1).max(0xffffffff),
+    /** Virtual address that the edge had with this gateway before: given again when free. */
+    virtualAddress: addressSchema.nullable(),
+  })
+  .refine(({ links }) => new Set(links.map(({ path }) => path)).size === links.length, 'links share a path id')
+  .refine(({ links, via }) => links.some(({ path }) => path === via), {
+    path: ['via'],
+    error: 'is not the path of a link',
+  })
 export type InitPayload = z.infer<typeof initPayloadSchema>
 export type LinkOffer = z.infer<typeof linkOfferSchema>
 

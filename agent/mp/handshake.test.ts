@@ -5,26 +5,10 @@
 import { describe, expect, it } from 'vitest'
 import { MIN_INIT } from '../../schema/mpinit.ts'
 import { generateKeyPair } from './dh.ts'
-import { signRevocations } from './grant.ts'
-import type { InitiatorResult } from './initiator.ts'
 import { responderView } from './keys.ts'
-import { Load } from './load.ts'
-import type { ResponderResult } from './responder.ts'
-import { accepted, ENTERPRISE, offer, SOURCE, START, World } from './testing.ts'
+import { back, ENTERPRISE, offer, SOURCE, START, to, World } from './testing.ts'
 
 const DAY = 86_400_000
-
-type Kind<R, K> = Extract<R, { kind: K }>
-
-function to<K extends ResponderResult['kind']>(kind: K, result: ResponderResult): Kind<ResponderResult, K> {
-  expect(result).toMatchObject({ kind })
-  return result as Kind<ResponderResult, K>
-}
-
-function back<K extends InitiatorResult['kind']>(kind: K, result: InitiatorResult): Kind<InitiatorResult, K> {
-  expect(result).toMatchObject({ kind })
-  return result as Kind<InitiatorResult, K>
-}
 
 describe('MP_INIT', () => {
   it('gives both sides the same session in one round trip', () => {
@@ -144,105 +128,6 @@ describe('MP_INIT', () => {
   })
 })
 
-describe('refusals by the responder', () => {
-  const world = new World()
-  const other = new World()
-  const copied = world.node('edge-b')
-  it.each([
-    [
-      'grant-expired',
-      world.node('edge-a', { expires: START / 1000 - 7_201 }),
-      'grant of edge-a expired 2 h ago; is this clock right?',
-    ],
-    ['grant-not-yet-valid', world.node('edge-a', { notBefore: START / 1000 + 86_400 }), 'becomes valid in 1 d'],
-    ['grant-invalid', other.node('edge-a'), 'is it from another orchestrator?'],
-    [
-      'grant-key-mismatch',
-      { ...world.node('edge-a'), grant: copied.grant },
-      'grant of edge-b is for another static key',
-    ],
-    ['role-not-allowed', world.node('gw2', { role: 'gateway' }), 'gw2 is gateway'],
-    ['role-not-allowed', world.node('edge-a', { enterprise: null }), 'only edges of an enterprise'],
-  ] as const)('%s', (code, edge, text) => {
-    const responder = world.responder({
-      accept: () => {
-        throw new Error('accept was asked about a bad grant')
-      },
-    })
-    const initiator = world.initiator(edge)
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-    const refused = back('refused', initiator.receive(reply.packet))
-    expect(refused).toMatchObject({ by: 'peer', code })
-    expect(refused.message).toContain(text)
-    expect(responder.timestamps.size).toBe(0)
-  })
-
-  it('grant-revoked', () => {
-    const world = new World()
-    const edge = world.node('edge-a', { serial: 3 })
-    const revoke = (upTo: number, serial: number) =>
-      signRevocations(
-        { version: 1, serial, issued: START / 1000, revoked: [{ node: edge.body.node, upTo }] },
-        world.signer,
-      )
-    const responder = world.responder()
-    const initiator = world.initiator(edge)
-    world.trust = { ...world.trust, revocations: revoke(2, 1) }
-    to('established', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-    world.trust = { ...world.trust, revocations: revoke(3, 2) }
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-    expect(initiator.receive(reply.packet)).toMatchObject({
-      code: 'grant-revoked',
-      message: expect.stringContaining('grant 3 of edge-a'),
-    })
-  })
-
-  it('what the caller says, with the difference of the clocks', () => {
-    const world = new World()
-    const edge = world.node('edge-a')
-    const initiator = world.initiator(edge, { now: () => START - DAY })
-    const responder = world.responder({
-      accept: () => ({ localSid: 0, payload: { ok: false, code: 'duplicate-node', message: 'edge-a is here twice' } }),
-    })
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-    expect(reply.refused).toMatchObject({ code: 'duplicate-node', grant: edge.body })
-    expect(initiator.receive(reply.packet)).toEqual({
-      kind: 'refused',
-      by: 'peer',
-      code: 'duplicate-node',
-      message: "edge-a is here twice (this node's clock is 1 d behind the gateway's)",
-    })
-  })
-
-  it('full, when the answer would be longer than the question, and undoes the acceptance', () => {
-    const world = new World()
-    const prefixes = Array.from({ length: 100 }, (_, i) => `10.${i}.0.0/16`)
-    const gateway = { ...world.gateway, grant: world.node('gw1', { ...world.gateway.body, prefixes }).grant }
-    const undone: number[] = []
-    const responder = world.responder({ undo: acceptance => undone.push(acceptance.localSid) }, gateway)
-    const edge = world.node('edge-a')
-    const initiator = world.initiator(edge)
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-    expect(initiator.receive(reply.packet)).toMatchObject({ kind: 'refused', code: 'full' })
-    expect(undone).toEqual([0x2000])
-  })
-})
-
-describe('refusals by the initiator', () => {
-  it.each([
-    ['grant-expired', { expires: START / 1000 - 86_400 }],
-    ['role-not-allowed', { role: 'edge' as const }],
-    ['grant-key-mismatch', { staticKey: generateKeyPair().publicKey.raw }],
-  ])('%s', (code, change) => {
-    const world = new World()
-    const gateway = { ...world.gateway, grant: world.node('gw1', { ...world.gateway.body, ...change }).grant }
-    const edge = world.node('edge-a')
-    const initiator = world.initiator(edge)
-    const { packet } = to('established', world.responder({}, gateway).receive(initiator.start(1, offer(edge)), SOURCE))
-    expect(initiator.receive(packet)).toMatchObject({ kind: 'refused', by: 'self', code })
-  })
-})
-
 describe('room in the packets', () => {
   it('sends the first subnets that fit and keeps the INIT unfragmented', () => {
     const world = new World()
@@ -287,71 +172,4 @@ describe('room in the packets', () => {
     })
     expect(() => world.initiator(huge).start(1, offer(huge))).toThrow('more prefixes than one packet carries')
   })
-})
-
-describe('under load', () => {
-  const busy = (world: World) => new Load({ now: () => world.now, rate: 1, burst: 1, sourceRate: 1, sourceBurst: 2 })
-
-  it('demands a cookie first and then serves', () => {
-    const world = new World()
-    const responder = world.responder({ load: busy(world) })
-    const edge = world.node('edge-a')
-    to('established', responder.receive(world.initiator(edge).start(1, offer(edge)), SOURCE))
-
-    world.now += 10
-    const initiator = world.initiator(edge)
-    const init = initiator.start(2, offer(edge))
-    const cookie = to('reply', responder.receive(init, SOURCE))
-    expect(cookie.refused).toBeUndefined()
-    expect(cookie.packet.length).toBeLessThan(init.length)
-    const again = back('cookie', initiator.receive(cookie.packet))
-    expect(initiator.receive(cookie.packet)).toEqual({ kind: 'ignored', reason: 'bad-cookie' })
-    const elsewhere = responder.receive(again.packet, { ...SOURCE, port: 9 })
-    expect(to('reply', elsewhere).packet).toHaveLength(cookie.packet.length)
-    const there = to('established', responder.receive(again.packet, SOURCE))
-    back('established', initiator.receive(there.packet))
-  })
-
-  it('keeps the cookie for the next initiation, limits one address, and lets the cookie grow old', () => {
-    const world = new World()
-    const responder = world.responder({ load: busy(world) })
-    const edge = world.node('edge-a')
-    const initiator = world.initiator(edge)
-    const send = (sid: number) => responder.receive(initiator.start(sid, offer(edge)), SOURCE)
-    to('established', send(1))
-    back('cookie', initiator.receive(to('reply', send(2)).packet))
-    to('established', send(3))
-    to('established', send(4))
-    expect(send(5)).toEqual({ kind: 'ignored', reason: 'rate-limited' })
-    world.now += 1_000
-    to('established', send(6)) // the bucket of all has one token again
-    to('established', send(7))
-    world.now += 240_000
-    to('established', send(8))
-    expect(to('reply', send(9)).refused).toBeUndefined()
-  })
-
-  it('accepts a cookie of the secret before, not of the one before that', () => {
-    const world = new World()
-    const load = { admit: (_: string, proven: () => boolean) => (proven() ? 'ok' : 'cookie') } as const
-    const responder = world.responder({ load: Object.assign(new Load({ now: () => 0 }), load) })
-    const edge = world.node('edge-a')
-    const withCookie = (wait: number) => {
-      const initiator = world.initiator(edge)
-      const cookie = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-      const { packet } = back('cookie', initiator.receive(cookie.packet))
-      world.now += wait
-      return responder.receive(packet, SOURCE).kind
-    }
-    expect(withCookie(119_000)).toBe('established')
-    expect(withCookie(120_000)).toBe('established')
-    expect(withCookie(241_000)).toBe('reply')
-  })
-})
-
-it('accepts what `accepted` makes for every link', () => {
-  const world = new World()
-  const edge = world.node('edge-a')
-  const responder = world.responder({ accept: init => ({ localSid: 7, payload: accepted(init) }) })
-  expect(to('established', responder.receive(world.initiator(edge).start(1, offer(edge)), SOURCE)).localSid).toBe(7)
 })

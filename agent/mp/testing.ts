@@ -1,12 +1,18 @@
 /** What the tests of this folder share: an orchestrator's key, nodes with grants, and a clock that stands still. Not part of the product. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { expect } from 'vitest'
 import type { GrantBody, Signed, TrustBundle } from '../../schema/grant.ts'
 import type { InitPayload } from '../../schema/mpinit.ts'
 import { generateKeyPair, type KeyPair } from './dh.ts'
 import { type SigningKey, signGrant, signingKey } from './grant.ts'
-import { createInitiator, type Initiator, type InitiatorOptions } from './initiator.ts'
-import type { AcceptPayload, Responder, ResponderOptions } from './responder.ts'
-import { createResponder } from './responder.ts'
+import { createInitiator, type Initiator, type InitiatorOptions, type InitiatorResult } from './initiator.ts'
+import {
+  type AcceptPayload,
+  createResponder,
+  type Responder,
+  type ResponderOptions,
+  type ResponderResult,
+} from './responder.ts'
 
 /** 2026-01-01 00:00 UTC. */
 export const START = 1_767_225_600_000
@@ -91,4 +97,18 @@ export function accepted(init: InitPayload): AcceptPayload {
     replaced: false,
     rekeyAfter: 3600,
   }
+}
+
+type Kind<R, K> = Extract<R, { kind: K }>
+
+/** The result, which has to be of this kind. */
+export function to<K extends ResponderResult['kind']>(kind: K, result: ResponderResult): Kind<ResponderResult, K> {
+  expect(result).toMatchObject({ kind })
+  return result as Kind<ResponderResult, K>
+}
+
+/** The same for the initiator. */
+export function back<K extends InitiatorResult['kind']>(kind: K, result: InitiatorResult): Kind<InitiatorResult, K> {
+  expect(result).toMatchObject({ kind })
+  return result as Kind<InitiatorResult, K>
 }
