@@ -93,7 +93,12 @@ export class Grants {
       .select({ id: nodes.id })
       .from(nodes)
       .innerJoin(grants, and(eq(grants.node, nodes.id), eq(grants.serial, nodes.grantSerial)))
-      .where(and(eq(nodes.status, 'active'), lt(grants.expires, new Date(work.now.getTime() + this.#lifetimeMs / 2))))
+      .where(
+        and(
+          eq(nodes.status, 'active'),
+          sql`${grants.issued} + (${grants.expires} - ${grants.issued}) / 2 <= ${work.now.toISOString()}::timestamptz`,
+        ),
+      )
       .orderBy(asc(grants.expires))
       .limit(limit)
     await this.issue(

@@ -1,0 +1,3 @@
+import { orchestratorSuite } from './suite.ts'
+
+orchestratorSuite('PGlite', async () => ({}))
