@@ -51,7 +51,9 @@ export async function ensureDevices(kernel: KernelPort, options: { esp: boolean;
   const [mp0, mp1, ipsec0] = [find('mp0'), find('mp1'), options.esp ? find('ipsec0') : undefined]
   if (!mp0 || !mp1) throw new KernelError('create', 'veth mp0', 'ENODEV', 'mp0 or its peer mp1 is missing; delete the other one')
   for (const link of [mp0, mp1]) {
-    network.setSysctl(`ipv6/conf/${link.name}/disable_ipv6`, '1')
+    // Neighbour and multicast chatter has no place on mp0; a kernel without IPv6 has no such setting.
+    const chatter = `ipv6/conf/${link.name}/disable_ipv6`
+    if (network.sysctl(chatter) !== undefined) network.setSysctl(chatter, '1')
     if (link.mtu !== options.mtu) await network.setLink(link.ifindex, { mtu: options.mtu })
     await network.setLink(link.ifindex, { up: true })
   }

@@ -3,7 +3,7 @@
  * Lives in the run directory (tmpfs): it vanishes at a reboot exactly as the pinned maps do. Written whole, by rename; anything unreadable or of another
  * layout is as good as absent, because all of it can be learned again.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { decode, encode } from 'cbor-x'
 import { z } from 'zod'
@@ -84,12 +84,7 @@ export function writeRuntime(directory: string, runtime: Omit<Runtime, 'version'
   const file = join(directory, 'runtime.cbor')
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   const temporary = `${file}.new`
-  const descriptor = openSync(temporary, 'w', 0o600)
-  try {
-    writeSync(descriptor, encode({ version: VERSION, ...runtime }))
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
+  // No fsync: a process that dies loses nothing that was written, and a machine that dies loses the directory anyway.
+  writeFileSync(temporary, encode({ version: VERSION, ...runtime }), { mode: 0o600 })
   renameSync(temporary, file)
 }

@@ -15,7 +15,15 @@ interface Station {
   sockets: Map<string, (packet: Uint8Array, from: Endpoint) => void>
   listeners: Map<string, (stream: ByteStream) => void>
   streams: Set<SimStream>
+  /** Datagrams that wait in its sockets. */
+  queued: number
+  turn: Promise<void>
 }
+
+/** Initiations that fit into a socket's default receive buffer (212,992 bytes): what comes when it is full is lost, as in the kernel. */
+const SOCKET_QUEUE = 90
+
+const nextTurn = () => new Promise<void>(resolve => setImmediate(resolve))
 
 const key = ({ address, port }: Endpoint) => `${address} ${port}`
 
@@ -27,7 +35,7 @@ export class World {
 
   /** @param wan addresses at which other stations reach this one */
   join(name: string, kernel: FakeKernel, wan: readonly string[]): NetPort {
-    const station: Station = { name, kernel, alive: true, sockets: new Map(), listeners: new Map(), streams: new Set() }
+    const station: Station = { name, kernel, alive: true, sockets: new Map(), listeners: new Map(), streams: new Set(), queued: 0, turn: Promise.resolve() }
     this.#stations.set(name, station)
     for (const address of wan) this.#byAddress.set(address, station)
     return this.#netOf(station)
@@ -96,8 +104,12 @@ export class World {
     if (!from.alive) return
     const target = this.#byAddress.get(to.address)
     if (!target) return void this.#probe(from, to.address, packet[0] ?? 0)
+    if (target.queued >= SOCKET_QUEUE) return
+    target.queued += 1
     const copy = Uint8Array.from(packet)
-    setImmediate(() => {
+    // Each datagram waits for its turn at the receiver, as it would in the socket.
+    target.turn = target.turn.then(nextTurn).then(() => {
+      target.queued -= 1
       if (!target.alive) return
       this.delivered += 1
       target.sockets.get(key(to))?.(copy, local)

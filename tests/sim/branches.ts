@@ -1,0 +1,115 @@
+/** Simulated nodes: real agents on fake kernels, joined by a World. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Agent } from '../../agent/agent.ts'
+import { agentConfigSchema, type AgentConfigInput } from '../../agent/config.ts'
+import { FakeKernel } from '../../agent/kernel/fake.ts'
+import { silent } from '../../agent/log.ts'
+import type { NetPort } from '../../agent/mp/net.ts'
+import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
+import { nexthopKindNames } from '../../schema/abi.gen.ts'
+import type { TestNode } from '../identities.ts'
+import { World } from './world.ts'
+
+export interface StationSpec {
+  name: string
+  node: TestNode
+  wan: string
+  /** Address with prefix length of the LAN interface, for edges. */
+  lan?: string
+  esp?: boolean
+  timers?: AgentConfigInput['timers']
+}
+
+/** A machine: its kernel outlives its agents. */
+export class Station {
+  readonly name: string
+  readonly kernel: FakeKernel
+  readonly events: NodeEvent[] = []
+  state: NodeState
+  agent: Agent | undefined
+  readonly #spec: StationSpec
+  readonly #net: NetPort
+  readonly #directory: string
+
+  constructor(spec: StationSpec, world: World, directory: string) {
+    this.name = spec.name
+    this.state = spec.node.state
+    this.#spec = spec
+    this.#directory = directory
+    this.kernel = new FakeKernel({ esp: spec.esp ?? true })
+    this.#net = world.join(spec.name, this.kernel, [spec.wan])
+  }
+
+  async plug(): Promise<void> {
+    const { network } = this.kernel
+    const wan = network.addDevice('wan0')
+    await network.addAddress({ ifindex: wan.ifindex, address: this.#spec.wan, prefixLength: 24 })
+    if (!this.#spec.lan) return
+    const lan = network.addDevice('lan0')
+    const [address = '', length] = this.#spec.lan.split('/')
+    await network.addAddress({ ifindex: lan.ifindex, address, prefixLength: Number(length) })
+  }
+
+  async start(): Promise<Agent> {
+    const config = agentConfigSchema.parse({
+      stateDir: this.#directory,
+      runDir: join(this.#directory, this.name),
+      wan: [{ name: 'inet', interface: 'wan0' }],
+      lan: this.#spec.lan ? [{ interface: 'lan0' }] : [],
+      timers: { probeMs: 100, silentMs: 500, handshakeRetryMs: 200, graceMs: 200, ...this.#spec.timers },
+    })
+    this.agent = await Agent.start({
+      config,
+      staticKey: this.#spec.node.staticKey,
+      state: this.state,
+      kernel: this.kernel,
+      net: this.#net,
+      log: silent,
+      onEvent: event => this.events.push(event),
+    })
+    return this.agent
+  }
+
+  async update(state: NodeState): Promise<void> {
+    this.state = state
+    await this.agent?.stateChanged(state)
+  }
+
+  /** What the programs would do with a packet for this address in a VRF. */
+  lookup(vrf: number, address: string, prefixLength: number): { kind: string; target: number } | undefined {
+    const maps = this.kernel.maps()
+    const index = maps?.fib.get({ vrf, address, prefixLength })
+    const nexthop = index === undefined ? undefined : maps?.nexthops.get(index)
+    return nexthop && { kind: nexthopKindNames[nexthop.kind] ?? '?', target: nexthop.target }
+  }
+}
+
+export class Simulation {
+  readonly world = new World()
+  readonly stations: Station[] = []
+  readonly #directory = mkdtempSync(join(tmpdir(), 'branchline-sim-'))
+
+  async add(spec: StationSpec): Promise<Station> {
+    const station = new Station(spec, this.world, this.#directory)
+    await station.plug()
+    this.stations.push(station)
+    return station
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { agent } of this.stations) agent?.close()
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+}
+
+/** Waits for a condition, looks every 5 ms; throws with `what` at the deadline. */
+export async function until(what: string, condition: () => boolean, deadlineMs = 10_000): Promise<number> {
+  const start = performance.now()
+  while (!condition()) {
+    if (performance.now() - start > deadlineMs) throw new Error(`not within ${deadlineMs} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  return performance.now() - start
+}
