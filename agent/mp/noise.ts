@@ -184,14 +184,13 @@ export class Handshake {
   /** A message that fails leaves the handshake as it was: the right one may still come after a forged one. */
   read(message: Uint8Array): ReadResult {
     const symmetric = new SymmetricState(this.#symmetric.suite, this.#symmetric)
-    const before = { ephemeral: this.#remoteEphemeral, static: this.#remoteStatic }
+    const remoteStatic = this.#remoteStatic
     const result = this.#readTokens(symmetric, message)
     if (result.ok) {
       this.#symmetric = symmetric
       this.#message++
     } else {
-      this.#remoteEphemeral = before.ephemeral
-      this.#remoteStatic = before.static
+      this.#remoteStatic = remoteStatic
     }
     return result
   }
