@@ -3,8 +3,8 @@
  * is there in this build's layout: then new programs are loaded over the old maps and put in the place of the old ones. Anything
  * else is rebuilt whole. The node map is pinned last, with the layout hash in it: it says that the set is complete.
  */
-import { mkdirSync, readdirSync, statfsSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { ABI_HASH, type Event, nodeConfigCodec } from '../../schema/abi.gen.ts'
 import { Attachments, removePin } from './attachments.ts'
 import { declaredMaps, mapShape, openPinned, pinObject, programInfo, shapeDifference } from './bpf-object.ts'
@@ -29,9 +29,10 @@ export interface DataplaneOptions {
 /** @throws KernelError; what was pinned before goes on forwarding then */
 export function openDataplane({ bpffs, esp, objects }: DataplaneOptions): Dataplane {
   const folders = { maps: join(bpffs, 'maps'), links: join(bpffs, 'links') }
+  if (statfsSync(existingPart(bpffs)).type !== BPF_FS_MAGIC)
+    throw new KernelError('open', bpffs, 'EINVAL', 'not on a bpffs')
   mkdirSync(folders.maps, { recursive: true })
   mkdirSync(folders.links, { recursive: true })
-  if (statfsSync(bpffs).type !== BPF_FS_MAGIC) throw new KernelError('open', bpffs, 'EINVAL', 'not on a bpffs')
 
   const wanted = hooksFor(esp)
   const attachments = new Attachments(folders.links)
@@ -59,6 +60,11 @@ export function openDataplane({ bpffs, esp, objects }: DataplaneOptions): Datapl
     adoption: adoption[pinned.kind],
     reason: pinned.kind === 'unusable' ? pinned.reason : undefined,
   })
+}
+
+/** The path itself or the nearest folder above it that exists. */
+function existingPart(path: string): string {
+  return existsSync(path) ? path : existingPart(dirname(path))
 }
 
 type Pinned = { kind: 'complete'; maps: MapFds } | { kind: 'none' } | { kind: 'unusable'; reason: string }

@@ -11,9 +11,17 @@ export interface Registration {
   close(): void
 }
 
-/** Calls `onReadable` while the descriptor has something to read (level-triggered): the callback reads it empty. */
+/**
+ * Calls `onReadable` while the descriptor has something to read or an error to fetch (level-triggered): the callback reads it empty.
+ */
 export function watchReadable(fd: number, onReadable: () => void): Registration {
-  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, onReadable)
+  // koffi's types leave out the status, which comes before the events (koffi 3.3, uv.cc).
+  const onPoll = (status: unknown) => {
+    // On EPOLLERR, which ENOBUFS of a netlink socket is, libuv stops polling: it takes such a descriptor for a bad one.
+    if (status !== 0) handle.start({ readable: true }, onPoll)
+    onReadable()
+  }
+  const handle = koffi.node.poll(fd, { readable: true }, onPoll)
   handle.unref()
   return {
     hold: held => (held ? handle.ref() : handle.unref()),

@@ -57,6 +57,7 @@ export class NetlinkClient {
   #sequence = 0
   #queue: Pending[] = []
   #scheduled = false
+  #closed = false
   readonly #sent = new Map<number, Pending>()
 
   /** Opens its socket with the first request, so that a kernel without the protocol fails the request, not the agent. */
@@ -75,8 +76,9 @@ export class NetlinkClient {
     return this.#add(request, true)
   }
 
-  /** Requests under way fail with ECANCELED. */
+  /** Requests under way, and any made later, fail with ECANCELED. */
   close(): void {
+    this.#closed = true
     this.#socket?.close()
     this.#socket = undefined
     this.#failAll('ECANCELED', 'closed')
@@ -99,6 +101,10 @@ export class NetlinkClient {
   }
 
   #flush(): void {
+    if (this.#closed) {
+      this.#failAll('ECANCELED', 'closed')
+      return
+    }
     const batch: Uint8Array[] = []
     while (this.#sent.size < WINDOW) {
       const next = this.#queue[0]

@@ -14,6 +14,7 @@ const NDMSG = 12
 const NDA_DST = 1
 const NDA_LLADDR = 2
 const NDA_IFINDEX = 8
+const NUD_NOARP = 0x40
 const NUD_PERMANENT = 0x80
 
 export function getNeighbours(ifindex: number): Uint8Array {
@@ -22,13 +23,15 @@ export function getNeighbours(ifindex: number): Uint8Array {
   return writer.u32(NDA_IFINDEX, ifindex).finish()
 }
 
-/** undefined for entries without a link-layer address: failed, or still being resolved */
+/** undefined for entries without a link-layer address (failed, or being resolved) and for computed ones (multicast) */
 export function parseNeighbour({ payload }: Message): Neighbour | undefined {
+  const view = viewOf(payload)
+  if (view.getUint16(8, true) & NUD_NOARP) return undefined
   const attributes = parseAttributes(payload, NDMSG)
   const address = attributes.get(NDA_DST)
   const mac = attributes.get(NDA_LLADDR)
   if (!address || !mac) return undefined
-  return { ifindex: viewOf(payload).getInt32(4, true), address: formatAddress(address), mac: formatMac(mac) }
+  return { ifindex: view.getInt32(4, true), address: formatAddress(address), mac: formatMac(mac) }
 }
 
 export function neighbourMessage({ ifindex, address, mac }: Neighbour): Uint8Array {

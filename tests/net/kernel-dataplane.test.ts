@@ -1,0 +1,193 @@
+/**
+ * What only a real kernel shows of the pinned dataplane: replacing programs under traffic, events, and pins that something else has left.
+ *
+ *   net0 10.0.0.1/24 -- wan0, program wan at its ingress; 10.0.0.2 is a permanent neighbour with wan0's MAC
+ */
+import { execFileSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { cable, expectCode, type Machine } from '../../agent/kernel/conformance.ts'
+import type { Dataplane, Link } from '../../agent/kernel/port.ts'
+import { ABI_MP_PORT, type Event, eventType } from '../../schema/abi.gen.ts'
+import { linuxMachine } from './kernel-machine.ts'
+
+let machine: Machine
+let wan: Link
+beforeEach(async () => {
+  machine = linuxMachine()
+  const [net0, wan0] = await cable(machine, 'net0', 'wan0')
+  wan = wan0
+  const { network } = machine.kernel
+  await network.addAddress({ ifindex: net0.ifindex, address: '10.0.0.1', prefixLength: 24 })
+  await network.replaceNeighbour({ ifindex: net0.ifindex, address: '10.0.0.2', mac: wan.mac })
+})
+afterEach(() => machine.end())
+
+const open = (): Promise<Dataplane> => machine.kernel.openDataplane({ bpffs: machine.bpffs, esp: false })
+const pin = (...path: string[]) => join(machine.bpffs, ...path)
+
+/** Sends packets that program wan refuses and counts, `perTurn` in each turn of `during`. */
+async function sendRefused(turns: number, perTurn: number, during: () => Promise<void> | void): Promise<number> {
+  const socket = createSocket('udp4')
+  const packet = new Uint8Array(64)
+  try {
+    for (let turn = 0; turn < turns; turn++) {
+      const sent = Array.from({ length: perTurn }, () => {
+        return new Promise<void>((resolve, reject) => {
+          socket.send(packet, ABI_MP_PORT, '10.0.0.2', error => (error ? reject(error) : resolve()))
+        })
+      })
+      await during()
+      await Promise.all(sent)
+    }
+    return turns * perTurn
+  } finally {
+    socket.close()
+  }
+}
+
+const dropped = (dataplane: Dataplane) => Object.values(dataplane.drops()).reduce((sum, count) => sum + count, 0)
+
+it('meets every packet with a program while programs are replaced in place', async () => {
+  let dataplane = await open()
+  dataplane.attach('wan', wan.ifindex)
+  let updates = 0
+  let sent = await sendRefused(100, 20, () => {
+    for (let index = 0; index < 20; index++, updates++) dataplane.attach('wan', wan.ifindex)
+  })
+  sent += await sendRefused(4, 100, async () => {
+    machine.restart()
+    const next = await open()
+    expect(next.adoption).toBe('adopted')
+    dataplane.close()
+    dataplane = next
+  })
+  expect(updates).toBe(2000)
+  expect(dropped(dataplane)).toBe(sent)
+})
+
+it('leaves the programs at work between two agents', async () => {
+  const first = await open()
+  first.attach('wan', wan.ifindex)
+  first.close()
+  const sent = await sendRefused(1, 10, () => {})
+  expect(dropped(await open())).toBe(sent)
+})
+
+it('hands events to the agent, those from before it came too', async () => {
+  const first = await open()
+  first.attach('wan', wan.ifindex)
+  await sendRefused(1, 1, () => {})
+  first.close()
+  const second = await open()
+  const events: Event[] = []
+  second.onEvent(event => events.push(event))
+  await expect.poll(() => events.length).toBe(1)
+  await sendRefused(1, 2, () => {})
+  await expect.poll(() => events.length).toBe(3)
+  expect(events[2]).toMatchObject({ type: eventType.EVENT_DROP, ifindex: wan.ifindex })
+  expect(events[2]?.timeNs).toBeGreaterThan(0n)
+  second.close()
+})
+
+it('detaches and destroys at once', async () => {
+  const dataplane = await open()
+  dataplane.attach('wan', wan.ifindex)
+  await sendRefused(1, 1, () => {})
+  dataplane.detach('wan', wan.ifindex)
+  await sendRefused(1, 5, () => {})
+  expect(dropped(dataplane)).toBe(1)
+  dataplane.attach('wan', wan.ifindex)
+  dataplane.destroy()
+  const next = await open()
+  expect(next.adoption).toBe('created')
+  await sendRefused(1, 5, () => {})
+  await sleep(50)
+  expect(dropped(next)).toBe(0)
+})
+
+it.each([
+  ['a map is missing', () => unlinkSync(pin('maps/ports')), /^pinned map ports is missing$/],
+  ['the agent died while it pinned', () => unlinkSync(pin('maps/node')), /^pinned map node is missing$/],
+  [
+    'a map has another shape',
+    () => {
+      unlinkSync(pin('maps/ports'))
+      bpftool('map', 'create', pin('maps/ports'), 'type', 'hash', 'key', '4', 'value', '8', 'entries', '8', 'name', 'x')
+    },
+    /^pinned map ports has value size 8 instead of \d+$/,
+  ],
+  [
+    'a program is where a map should be',
+    () => {
+      unlinkSync(pin('maps/ports'))
+      bpftool('prog', 'load', 'bpf/out/wan.bpf.o', pin('maps/ports'), 'type', 'classifier')
+    },
+    /^pinned map ports has /,
+  ],
+])('rebuilds when %s', async (_, damage, reason) => {
+  const first = await open()
+  first.attach('wan', wan.ifindex)
+  first.maps.vaddrs.set('100.64.0.1', 1)
+  damage()
+  machine.restart()
+  const second = await open()
+  expect(second).toMatchObject({ adoption: 'rebuilt', reason: expect.stringMatching(reason) })
+  expect(second.maps.vaddrs.entries()).toEqual([])
+  expect(second.attached()).toEqual([])
+  machine.restart()
+  expect((await open()).adoption).toBe('adopted')
+})
+
+it('does not take a pin for an attachment that is none', async () => {
+  const first = await open()
+  bpftool(
+    'map',
+    'create',
+    pin(`links/wan-${wan.ifindex}`),
+    'type',
+    'hash',
+    'key',
+    '4',
+    'value',
+    '8',
+    'entries',
+    '8',
+    'name',
+    'x',
+  )
+  expect(first.attached()).toEqual([])
+  first.attach('wan', wan.ifindex)
+  await sendRefused(1, 3, () => {})
+  expect(dropped(first)).toBe(3)
+})
+
+it('does not take the pin of a former device for one of its successor with the same number', async () => {
+  const dataplane = await open()
+  dataplane.attach('wan', wan.ifindex)
+  await machine.kernel.network.deleteLink(wan.ifindex)
+  execFileSync('ip', ['link', 'add', 'wan1', 'index', String(wan.ifindex), 'type', 'veth', 'peer', 'name', 'net1'])
+  expect(dataplane.attached()).toEqual([])
+  dataplane.attach('wan', wan.ifindex)
+  expect(dataplane.attached()).toEqual([{ hook: 'wan', ifindex: wan.ifindex }])
+})
+
+it('refuses a folder that is on no bpffs', async () => {
+  await expectCode(machine.kernel.openDataplane({ bpffs: '/tmp/branchline-no-bpffs', esp: false }), 'EINVAL')
+})
+
+it('tells what the verifier made of the programs', async () => {
+  const dataplane = await open()
+  for (const { verified, jitedBytes } of dataplane.programs()) {
+    expect(verified).toBeGreaterThan(100)
+    expect(jitedBytes).toBeGreaterThan(100)
+  }
+  expect(dataplane.loadMs).toBeGreaterThan(0)
+})
+
+function bpftool(...args: string[]): void {
+  execFileSync('bpftool', args)
+}
