@@ -27,30 +27,32 @@ static __always_inline struct peer *peer_at(const struct journey *j)
 	return index ? bpf_map_lookup_elem(&peers, index) : NULL;
 }
 
-/*
- * The path of a packet between virtual addresses: the mark's where the kernel kept it through XFRM and the mark's peer is the destination's,
- * else the best one. 0: not such a packet, or (`result`) a reason to drop it.
- */
-static __always_inline __u32 own_path(struct __sk_buff *skb, const struct journey *j, int *result)
+/* From the node itself, and so for a peer's virtual address or for nobody. */
+static __always_inline bool is_own(const struct journey *j)
 {
 	struct node_config *config = node_config();
-	struct session *session;
-	struct peer *peer;
-	__u32 handle;
 
-	*result = GO_ON;
-	if (!config || j->family != FAMILY_IPV4 || mapped_ipv4(j->key.src) != config->vaddr)
-		return 0;
-	session = skb->mark ? session_of(skb->mark) : NULL;
-	if (session && session->vaddr_remote == mapped_ipv4(j->key.dst))
-		return skb->mark;
+	return config && j->family == FAMILY_IPV4 && mapped_ipv4(j->key.src) == config->vaddr;
+}
+
+/*
+ * The path of the node's own packet: the mark's, where the kernel kept it through XFRM and the mark's peer is the destination's, else the best
+ * one. GO_ON, or a reason to drop it.
+ */
+static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
+{
+	struct session *session = skb->mark ? session_of(skb->mark) : NULL;
+	struct peer *peer;
+
+	if (session && session->vaddr_remote == mapped_ipv4(j->key.dst)) {
+		j->handle = skb->mark;
+		return GO_ON;
+	}
 	peer = peer_at(j);
 	if (!peer)
-		return 0;
-	handle = choose_path(peer);
-	if (!handle)
-		*result = DROP(DROP_NO_PATH);
-	return handle;
+		return DROP(DROP_NOT_OURS);
+	j->handle = choose_path(peer);
+	return j->handle ? GO_ON : DROP(DROP_NO_PATH);
 }
 
 static __always_inline int send(struct __sk_buff *skb, __u32 handle, enum mp_type type)
@@ -62,19 +64,17 @@ static __always_inline int send(struct __sk_buff *skb, __u32 handle, enum mp_typ
 
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 {
-	__u32 handle;
 	int result;
 
-	/* Everything but IPv4 ESP is mp1's business, good or bad. */
-	if (parse(skb, j) != GO_ON || j->family != FAMILY_IPV4 || j->key.proto != IPPROTO_ESP || is_link_scope(j))
+	/* Everything but our own ESP is mp1's business, good or bad. */
+	if (parse(skb, j) != GO_ON || j->key.proto != IPPROTO_ESP || is_link_scope(j) || !is_own(j))
 		return TCX_NEXT;
-	handle = own_path(skb, j, &result);
-	if (result != GO_ON || !handle)
-		return result != GO_ON ? result : DROP(DROP_NOT_OURS);
-	j->handle = handle;
+	result = own_path(skb, j);
+	if (result != GO_ON)
+		return result;
 	if (looks_unencrypted(skb, j))
 		return DROP(DROP_PLAINTEXT);
-	return send(skb, handle, MP_DATA);
+	return send(skb, j->handle, MP_DATA);
 }
 
 SEC("tc")
@@ -94,16 +94,29 @@ static __always_inline int probe_out(struct __sk_buff *skb, struct journey *j)
 	__u8 path;
 
 	if (!peer)
-		return DROP(DROP_NO_PEER);
+		return DROP(DROP_NOT_OURS);
 	if (bpf_skb_load_bytes(skb, j->l4 + sizeof(struct udphdr), &path, 1) || path >= MP_PATHS)
 		return DROP(DROP_NO_PATH);
 	j->handle = peer->sid | path;
+	count(COUNT_LOCAL_OUT);
 	return send(skb, j->handle, MP_PROBE);
+}
+
+static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
+{
+	int result;
+
+	if (j->key.proto == IPPROTO_UDP && j->key.dport == bpf_htons(MP_PORT))
+		return probe_out(skb, j);
+	result = own_path(skb, j);
+	if (result != GO_ON)
+		return result;
+	count(COUNT_LOCAL_OUT);
+	return send(skb, j->handle, MP_DATA);
 }
 
 static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 {
-	__u32 handle;
 	int result;
 
 	result = parse(skb, j);
@@ -111,20 +124,12 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (is_link_scope(j))
 		return TCX_NEXT;
-	handle = own_path(skb, j, &result);
-	if (result != GO_ON)
-		return result;
-	if (handle) {
-		count(COUNT_LOCAL_OUT);
-		if (j->key.proto == IPPROTO_UDP && j->key.dport == bpf_htons(MP_PORT))
-			return probe_out(skb, j);
-	} else {
-		handle = skb->mark;
-		if (!handle || !session_of(handle))
-			return DROP(DROP_NOT_OURS);
-	}
-	j->handle = handle;
-	return send(skb, handle, MP_DATA);
+	if (is_own(j))
+		return own_out(skb, j);
+	if (!skb->mark || !session_of(skb->mark))
+		return DROP(DROP_NOT_OURS);
+	j->handle = skb->mark;
+	return send(skb, j->handle, MP_DATA);
 }
 
 SEC("tc")

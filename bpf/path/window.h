@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The replay window of a path: 64 words of 32 packet numbers each. Number n belongs to word (n >> 5) mod 64 and to its epoch
- * n >> 11; a word is epoch << 32 | one bit per number. A later epoch takes the word over, an earlier one is too old. A word
- * changes by compare-and-swap, so no two CPUs accept one number.
+ * n >> 11; a word is epoch << 32 | one bit per number. A later epoch takes the word over, an earlier one is too old, so 2016 to 2047
+ * numbers behind the newest are still welcome. A word changes by compare-and-swap, so no two CPUs accept one number.
  */
 #ifndef BRANCHLINE_WINDOW_H
 #define BRANCHLINE_WINDOW_H

@@ -1,0 +1,363 @@
+/** lan_ingress: packet in, verdict, exact packet out, exact counters and drops. World: rig.ts. */
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { ABI_NH_F_SECURE, nexthopKind } from '../../schema/abi.gen.ts'
+import { be32 } from '../../schema/address.ts'
+import * as build from './build.ts'
+import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
+import { behind, FAMILIES, type Family, host, type IcmpKind, icmpFrame } from './hosts.ts'
+import { MTU, NEXT, OTHER_SID, REDIRECT, Rig, SHOT, SID, VRF } from './rig.ts'
+
+const rig = new Rig()
+beforeEach(() => rig.reset())
+afterAll(() => rig[Symbol.dispose]())
+
+const NEW = { 'lan-in': 1, 'flow-new': 1 }
+
+describe.each(FAMILIES)('IPv%i', family => {
+  const to = (n: number) => ({ src: host(family), dst: behind(family, n) })
+  const header = family === 4 ? 20 : 40
+
+  describe('goes on with one TTL less', () => {
+    it.each([
+      ['TCP', tcp()],
+      ['UDP', udp(1000, 53)],
+      ['ping', icmp(family, family === 4 ? 8 : 128)],
+      ['SCTP', build.raw(132)],
+      ['GRE', build.raw(47)],
+      ['another protocol without data', build.raw(253, new Uint8Array(0))],
+    ])('%s', (_name, layer4) => {
+      const out = rig.run('lan', ethernet(ip(to(2), layer4)))
+      expect(out).toEqual({
+        verdict: REDIRECT,
+        packet: ethernet(ip({ ...to(2), ttl: 63 }, layer4)),
+        mark: SID,
+        drops: {},
+        counters: { ...NEW, 'to-peer-clear': 1 },
+      })
+    })
+
+    it.each([
+      ['peer 9 clear', 2, SID, 'to-peer-clear'],
+      ['peer 9 secure', 3, SID, 'to-peer-secure'],
+      ['peer 8 clear', 4, OTHER_SID, 'to-peer-clear'],
+      ['peer 8 secure', 5, OTHER_SID, 'to-peer-secure'],
+      ['LAN', 1, 0, 'lan-out'],
+      ['LAN of a secure segment', 6, 0, 'lan-out'],
+    ] as const)('to %s', (_name, n, mark, counter) => {
+      const out = rig.run('lan', ethernet(ip(to(n), tcp())))
+      expect(out).toEqual({
+        verdict: REDIRECT,
+        packet: ethernet(ip({ ...to(n), ttl: 63 }, tcp())),
+        mark,
+        drops: {},
+        counters: { ...NEW, [counter]: 1 },
+      })
+    })
+
+    it.each([[255], [128], [2]])('TTL %i', ttl => {
+      const out = rig.run('lan', ethernet(ip({ ...to(2), ttl, tos: 0xb9 }, tcp())))
+      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: ttl - 1, tos: 0xb9 }, tcp())))
+    })
+
+    it('without the padding that Ethernet added', () => {
+      const packet = ip(to(2), udp(1, 2, filler(1)))
+      const out = rig.run('lan', build.concat(ethernet(packet), new Uint8Array(17)))
+      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: 63 }, udp(1, 2, filler(1)))))
+    })
+  })
+
+  it('hands packets for the node itself to the stack, untouched', () => {
+    const packet = ethernet(ip({ src: host(family), dst: family === 4 ? '10.1.0.1' : 'fd01::1', ttl: 1 }, tcp()))
+    expect(rig.run('lan', packet)).toEqual({ verdict: NEXT, packet, mark: 0, drops: {}, counters: { 'lan-in': 1 } })
+  })
+
+  describe('answers what it drops', () => {
+    it.each<[string, number, number, string, IcmpKind]>([
+      ['no route', 200, 64, 'no-route', 'unreachable'],
+      ['an empty next hop', 15, 64, 'no-route', 'unreachable'],
+      ['an unreachable prefix', 10, 64, 'unreachable', 'unreachable'],
+      ['a prohibited prefix', 11, 64, 'prohibited', 'prohibited'],
+      ['TTL 1 to a peer', 2, 1, 'ttl', 'time-exceeded'],
+      ['TTL 0 to a peer', 2, 0, 'ttl', 'time-exceeded'],
+      ['TTL 1 to a secure peer', 3, 1, 'ttl', 'time-exceeded'],
+      ['TTL 1 to the LAN', 1, 1, 'ttl', 'time-exceeded'],
+    ])('%s', (_name, n, ttl, reason, kind) => {
+      const dst = n === 200 ? (family === 4 ? '192.0.2.1' : '2001:db8:ffff::1') : behind(family, n)
+      for (const layer4 of [udp(7, 8, filler(1)), tcp({ data: filler(700) })]) {
+        rig.reset()
+        const original = ip({ src: host(family), dst, ttl }, layer4)
+        const out = rig.run('lan', ethernet(original))
+        expect(out).toMatchObject({ verdict: REDIRECT, drops: { [reason]: 1 } })
+        expect(out.packet).toEqual(icmpFrame(family, kind, host(family), original))
+        const routed = ['ttl'].includes(reason)
+        expect(out.counters).toEqual({ 'lan-in': 1, 'icmp-sent': 1, ...(routed ? { 'flow-new': 1 } : {}) })
+      }
+    })
+
+    it('says nothing from a port without an address of the family', () => {
+      rig.maps.ports.set(1, { vrf: VRF, addr4: 0, addr6: new Uint8Array(16), flags: 0 })
+      const out = rig.run('lan', ethernet(ip(to(10), udp(7, 8))))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { unreachable: 1 }, counters: { 'lan-in': 1 } })
+    })
+
+    it.each([
+      ['an ICMP error', ip(to(10), icmp(family, family === 4 ? 3 : 1))],
+      ['a later fragment', ip({ ...to(10), df: false, fragment: { offset: 64, more: false } }, build.raw(17))],
+      ['a multicast source', ip({ ...to(10), src: family === 4 ? '224.0.0.5' : 'ff02::5' }, udp(7, 8))],
+      ['a loopback source', ip({ ...to(10), src: family === 4 ? '127.0.0.1' : '::1' }, udp(7, 8))],
+    ])('but never %s', (_name, packet) => {
+      const out = rig.run('lan', ethernet(packet))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { unreachable: 1 }, counters: { 'lan-in': 1 } })
+      expect(out.counters).not.toHaveProperty('icmp-sent')
+    })
+
+    it('and does answer an echo request and a first fragment', () => {
+      const echo = rig.run('lan', ethernet(ip(to(10), icmp(family, family === 4 ? 8 : 128))))
+      expect(echo.counters).toHaveProperty('icmp-sent', 1)
+      const first = ip({ ...to(10), df: false, fragment: { offset: 0, more: true } }, udp(7, 8))
+      expect(rig.run('lan', ethernet(first)).counters).toHaveProperty('icmp-sent', 1)
+    })
+
+    it('but not more than a burst of 20 at once', () => {
+      const packet = ethernet(ip(to(10), udp(7, 8)))
+      const sent = Array.from({ length: 60 }, () => rig.run('lan', packet).counters['icmp-sent'] ?? 0)
+      const total = sent.reduce((a, b) => a + b, 0)
+      expect(sent.slice(0, 20)).toEqual(sent.slice(0, 20).fill(1))
+      // 100 a second are given back while the loop runs.
+      expect(total).toBeLessThan(45)
+    })
+  })
+
+  describe('drops without an answer', () => {
+    it.each([
+      ['a peer that is gone', 12, 'no-peer'],
+      ['a peer without a usable path', 13, 'no-path'],
+      ['a secure route over a peer without ESP', 14, 'no-esp'],
+    ])('%s', (_name, n, reason) => {
+      const out = rig.run('lan', ethernet(ip(to(n), tcp())))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { [reason]: 1 }, counters: NEW })
+    })
+
+    it('a secure route on a kernel without ESP', () => {
+      rig.setNode({ ipsecIfindex: 0 })
+      const out = rig.run('lan', ethernet(ip(to(3), tcp())))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { 'no-esp': 1 }, counters: NEW })
+    })
+
+    it.each([
+      ['a port nobody configured', () => rig.maps.ports.delete(1)],
+      [
+        'a port without VRF',
+        () => rig.maps.ports.set(1, { vrf: 0, addr4: be32('10.1.0.1'), addr6: new Uint8Array(16), flags: 0 }),
+      ],
+    ])('%s', (_name, spoil) => {
+      spoil()
+      const packet = ethernet(ip(to(2), tcp()))
+      expect(rig.run('lan', packet)).toEqual({ verdict: SHOT, packet, mark: 0, drops: { 'no-vrf': 1 }, counters: {} })
+    })
+  })
+
+  describe('size', () => {
+    const sized = (n: number, length: number, df = true) => ip({ ...to(n), df }, udp(7, 8, filler(length - header - 8)))
+
+    it.each([
+      ['clear', 2, MTU.clear],
+      ['secure', 3, MTU.secure],
+    ])('%s: the MTU passes, one byte more is answered', (_name, n, mtu) => {
+      expect(rig.run('lan', ethernet(sized(n, mtu)))).toMatchObject({ verdict: REDIRECT, drops: {} })
+      const out = rig.run('lan', ethernet(sized(n, mtu + 1)))
+      expect(out).toMatchObject({ verdict: REDIRECT, drops: { 'too-big': 1 }, counters: { 'icmp-sent': 1 } })
+      expect(out.packet).toEqual(icmpFrame(family, 'too-big', host(family), sized(n, mtu + 1), mtu))
+    })
+
+    it('secure without DF goes on in IPv4, for the kernel to fragment the ESP; clear does not', () => {
+      const secure = rig.run('lan', ethernet(sized(3, 1500, false)))
+      const clear = rig.run('lan', ethernet(sized(2, 1500, false)))
+      expect(clear.drops).toEqual({ 'too-big': 1 })
+      if (family === 4) {
+        expect(secure).toMatchObject({ verdict: REDIRECT, mark: SID, drops: {} })
+        expect(secure.counters).toEqual({ ...NEW, 'to-peer-secure': 1 })
+      } else {
+        expect(secure.drops).toEqual({ 'too-big': 1 })
+      }
+    })
+
+    it('of a GSO packet is that of its segments', () => {
+      const packet = ethernet(ip(to(2), tcp({ data: filler(2800) })))
+      const fits = MTU.clear - header - 20
+      expect(rig.run('lan', packet, { gsoSize: fits })).toMatchObject({ verdict: REDIRECT, drops: {}, mark: SID })
+      const out = rig.run('lan', packet, { gsoSize: fits + 1 })
+      expect(out).toMatchObject({ verdict: REDIRECT, drops: { 'too-big': 1 } })
+      expect(out.packet).toEqual(icmpFrame(family, 'too-big', host(family), packet.subarray(14), MTU.clear))
+    })
+  })
+
+  describe('MSS of a SYN', () => {
+    const syn = (flags: number, ...options: build.Bytes[]) =>
+      tcp({ flags, options: build.concat(...options), data: new Uint8Array(0) })
+    const NOP = Uint8Array.of(1)
+    const END = Uint8Array.of(0)
+    const TIMESTAMP = Uint8Array.of(8, 10, 1, 2, 3, 4, 5, 6, 7, 8)
+    const { mssOption } = build
+    const limit = (n: number) => (n === 3 ? MTU.secure : MTU.clear) - header - 20
+
+    it.each([
+      ['clear', 2],
+      ['secure', 3],
+    ])('is lowered to what fits: %s', (_name, n) => {
+      for (const flags of [build.SYN, build.SYN | build.ACK]) {
+        const out = rig.run('lan', ethernet(ip(to(n), syn(flags, mssOption(1460)))))
+        expect(out.packet).toEqual(ethernet(ip({ ...to(n), ttl: 63 }, syn(flags, mssOption(limit(n))))))
+        expect(out.counters).toHaveProperty('mss-clamped', 1)
+      }
+    })
+
+    it('is found behind other options, at odd offsets too', () => {
+      const around = (mss: number) => [NOP, TIMESTAMP, mssOption(mss), NOP]
+      const out = rig.run('lan', ethernet(ip(to(2), syn(build.SYN, ...around(9000)))))
+      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: 63 }, syn(build.SYN, ...around(limit(2))))))
+    })
+
+    it.each([
+      ['small enough', syn(build.SYN, mssOption(1000))],
+      ['just right', syn(build.SYN, mssOption(limit(2)))],
+      ['none', syn(build.SYN)],
+      ['behind the end of options', syn(build.SYN, END, NOP, NOP, NOP, mssOption(9000))],
+      ['of a wrong length', syn(build.SYN, Uint8Array.of(2, 3, 0xff, 1))],
+      ['behind an option of length 0', syn(build.SYN, Uint8Array.of(9, 0, 1, 1), mssOption(9000))],
+      ['behind an option of length 1', syn(build.SYN, Uint8Array.of(9, 1, 1, 1), mssOption(9000))],
+      ['behind an option that runs over the end', syn(build.SYN, Uint8Array.of(9, 200, 1, 1), mssOption(9000))],
+      ['not in a SYN', syn(build.ACK, mssOption(9000))],
+    ])('stays when it is %s', (_name, layer4) => {
+      const out = rig.run('lan', ethernet(ip(to(2), layer4)))
+      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: 63 }, layer4)))
+      expect(out.counters).not.toHaveProperty('mss-clamped')
+    })
+  })
+
+  describe('leaves to the stack', () => {
+    const packet = ip({ src: host(family), dst: behind(family, 2) }, udp(1, 2))
+    it.each([
+      ['a frame for another station', ethernet(packet, { dst: [2, 0, 0, 0, 0, 1] })],
+      ['a broadcast frame', ethernet(packet, { dst: [255, 255, 255, 255, 255, 255] })],
+      ['ARP', ethernet(filler(28), { type: 0x0806 })],
+      ['PPPoE', ethernet(filler(60), { type: 0x8864 })],
+      ['multicast', ethernet(ip({ src: host(family), dst: family === 4 ? '239.1.1.1' : 'ff05::1' }, udp(1, 2)))],
+      [
+        'a link-local destination',
+        ethernet(ip({ src: host(family), dst: family === 4 ? '169.254.1.1' : 'fe80::1' }, udp(1, 2))),
+      ],
+      [
+        'a link-local source',
+        ethernet(ip({ src: family === 4 ? '169.254.1.1' : 'fe80::1', dst: behind(family, 2) }, udp(1, 2))),
+      ],
+    ])('%s', (_name, frame) => {
+      expect(rig.run('lan', frame)).toEqual({ verdict: NEXT, packet: frame, mark: 0, drops: {}, counters: {} })
+    })
+  })
+
+  it.each(malformed(family))('refuses %s', (_name, packet) => {
+    const frame = ethernet(packet, { type: family === 4 ? 0x0800 : 0x86dd })
+    const out = rig.run('lan', frame)
+    expect(out).toEqual({ verdict: SHOT, packet: frame, mark: 0, drops: { 'inner-malformed': 1 }, counters: {} })
+  })
+
+  describe('flows', () => {
+    const packet = ethernet(ip(to(2), tcp()))
+
+    it('are looked up once, until routes change', () => {
+      expect(rig.run('lan', packet).counters).toEqual({ ...NEW, 'to-peer-clear': 1 })
+      rig.setNexthop(2, nexthopKind.NH_PEER, ABI_NH_F_SECURE, 9)
+      // The flow remembers the index, so a changed next hop counts at once.
+      expect(rig.run('lan', packet).counters).toEqual({ 'lan-in': 1, 'flow-hit': 1, 'to-peer-secure': 1 })
+      rig.setNexthop(2, nexthopKind.NH_PEER, 0, 9)
+      rig.maps.fib.set({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 }, 4)
+      expect(rig.run('lan', packet).mark).toBe(SID)
+      rig.setNode({ routeEpoch: 2 })
+      const out = rig.run('lan', packet)
+      expect(out).toMatchObject({ mark: OTHER_SID, counters: { 'lan-in': 1, 'to-peer-clear': 1 } })
+      const [entry] = rig.maps.flows.entries()
+      expect(entry?.[1]).toMatchObject({
+        nexthop: 4,
+        routeEpoch: 2,
+        packets: 4n,
+        bytes: 4n * BigInt(packet.length - 14),
+      })
+      rig.maps.fib.delete({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 })
+    })
+
+    it('are not kept for what goes nowhere', () => {
+      for (const n of [10, 11, 15]) rig.run('lan', ethernet(ip(to(n), tcp())))
+      expect(rig.maps.flows.entries()).toEqual([])
+    })
+
+    it('are one for all fragments of a packet', () => {
+      const fragment = (offset: number, more: boolean) => ({ ...to(3), df: false, fragment: { offset, more } })
+      rig.run('lan', ethernet(ip(fragment(0, true), udp(7, 8, filler(64)))))
+      const later = rig.run('lan', ethernet(ip(fragment(72, false), build.raw(17, filler(30)))))
+      expect(later.counters).toEqual({ 'lan-in': 1, 'flow-hit': 1, 'to-peer-secure': 1 })
+    })
+  })
+
+  it.each([
+    ['the best one', 3, 1, SID | 1],
+    ['the lowest when the best is not usable', 2, 0, SID | 1],
+    ['the lowest when the best does not exist', 3, 99, SID],
+  ])('chooses a path: %s', (_name, pathMask, pathBest, handle) => {
+    rig.setPeer(9, { pathMask, pathBest })
+    expect(rig.run('lan', ethernet(ip(to(2), tcp()))).mark).toBe(handle)
+  })
+})
+
+describe('extension headers and options', () => {
+  it('are stepped over for the ports', () => {
+    const extensions = [
+      { type: 0, bytes: filler(8).fill(0, 1, 2) },
+      { type: build.PROTOCOL.ROUTING, bytes: filler(16).fill(1, 1, 2) },
+      { type: build.PROTOCOL.DESTINATION, bytes: filler(8).fill(0, 1, 2) },
+    ]
+    rig.run('lan', ethernet(ip({ src: host(6), dst: behind(6, 2), extensions }, udp(1111, 2222))))
+    rig.run(
+      'lan',
+      ethernet(ip({ src: host(4), dst: behind(4, 2), options: new Uint8Array(8).fill(1) }, udp(1111, 2222))),
+    )
+    const flows = rig.maps.flows.entries().map(([{ proto, sport, dport }]) => ({ proto, sport, dport }))
+    expect(flows).toEqual([1, 2].map(() => ({ proto: 17, sport: 1111, dport: 2222 })))
+  })
+})
+
+/** A cut IP header is not among them: the test run itself refuses such a frame. */
+function malformed(family: Family): [string, build.Bytes][] {
+  const to = { src: host(family), dst: behind(family, 2) }
+  const good = ip(to, tcp())
+  const common: [string, build.Bytes][] = [
+    ['a wrong version', build.patched(good, 0, 0x25)],
+    ['a cut TCP header', ip(to, build.raw(6, filler(19)))],
+    ['a TCP header that claims more than there is', ip(to, build.raw(6, build.patched(filler(24), 12, 0xf0)))],
+    ['a TCP header below 20 bytes', ip(to, build.raw(6, build.patched(filler(24), 12, 0x40)))],
+    ['a cut UDP header', ip(to, build.raw(17, filler(7)))],
+    ['a cut ICMP header', ip(to, build.raw(family === 4 ? 1 : 58, filler(7)))],
+  ]
+  if (family === 4)
+    return [
+      ...common,
+      ['a header length below 5', build.patched(good, 0, 0x44)],
+      [
+        'a header length beyond the packet',
+        build.patched(ip({ ...to, totalLength: 24 }, build.raw(6, filler(4))), 0, 0x4f),
+      ],
+      ['a total length beyond the frame', ip({ ...to, totalLength: 1000 }, tcp())],
+      ['a total length below the header', ip({ ...to, totalLength: 19 }, tcp())],
+    ]
+  const hop = (bytes: number, length: number) => ({ type: 60, bytes: filler(bytes).fill(length, 1, 2) })
+  return [
+    ...common,
+    ['a payload length beyond the frame', ip({ ...to, payloadLength: 1000 }, tcp())],
+    ['an extension header that runs over the end', ip({ ...to, extensions: [hop(8, 40)] }, tcp())],
+    [
+      'an endless chain of extension headers',
+      ip({ ...to, extensions: Array.from({ length: 6 }, () => hop(8, 0)) }, tcp()),
+    ],
+    ['a cut extension header', ip(to, build.raw(60, filler(2)))],
+  ]
+}

@@ -1,0 +1,290 @@
+/** mp_egress (ESP) and mp_ingress (everything else): into MP, byte by byte. World: rig.ts. */
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { mpType } from '../../schema/abi.gen.ts'
+import * as build from './build.ts'
+import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
+import { behind, FAMILIES, host } from './hosts.ts'
+import { dissect, mp, NODE_KEY, outer } from './mp.ts'
+import { NEXT, NODE, OTHER, OTHER_SID, PEER, REDIRECT, REMOTE_SID, Rig, SHOT, SID, WAN } from './rig.ts'
+
+const rig = new Rig()
+beforeEach(() => rig.reset())
+afterAll(() => rig[Symbol.dispose]())
+
+const ESP = ip({ src: NODE, dst: PEER, tos: 0xb8 }, build.esp())
+const handleOf = (outside: 4 | 6) => (outside === 4 ? SID : SID | 1)
+
+/** Without the Ethernet header, which is the neighbour's to write: redirect_neigh throws this one away. */
+const ipOf = (frame: build.Bytes) => frame.subarray(14)
+
+/** The IP packet that must come out; only the timestamp is taken from the one that did. */
+function expected(
+  outside: 4 | 6,
+  got: build.Bytes,
+  payload: build.Bytes,
+  change: { type?: number; number?: bigint; tos?: number } = {},
+) {
+  const { local, remote } = WAN[outside]
+  const { tos = 0, ...fields } = change
+  const message = mp(
+    {
+      session: REMOTE_SID,
+      path: outside === 4 ? 0 : 1,
+      number: 1n,
+      policyVersion: 4,
+      timestampUs: dissect(got).header.timestampUs,
+      key: NODE_KEY,
+      ...fields,
+    },
+    payload,
+  )
+  return ipOf(outer({ src: local, dst: remote, tos }, message))
+}
+
+describe.each(FAMILIES)('IPv%i outside', outside => {
+  const mark = handleOf(outside)
+
+  it('mp_egress puts ESP into MP at once', () => {
+    rig.setState(mark, { txNumber: 6n })
+    const out = rig.run('mp-egress', ethernet(ESP), { mark })
+    expect(out).toMatchObject({ verdict: REDIRECT, mark: 0, drops: {}, counters: { 'mp-out': 1 } })
+    expect(ipOf(out.packet)).toEqual(expected(outside, out.packet, ESP, { tos: 0xb8, number: 7n }))
+    const length = BigInt(out.packet.length - 14)
+    expect(rig.maps.pathState.get(mark)).toMatchObject({ txNumber: 7n, txPackets: 1n, txBytes: length, rxPackets: 0n })
+    expect(rig.maps.pathState.get(mark)?.lastTxNs).toBeGreaterThan(0n)
+  })
+
+  describe.each(FAMILIES)('IPv%i inside', inside => {
+    const ends = { src: host(inside), dst: behind(inside, 2) }
+
+    it.each([
+      ['TCP', tcp()],
+      ['UDP', udp(2426, 2426)],
+      ['ping', icmp(inside, inside === 4 ? 8 : 128)],
+      ['a packet of the shortest kind', build.raw(253, new Uint8Array(0))],
+    ])('mp_ingress takes a host’s packet by its mark: %s', (_name, layer4) => {
+      const packet = ip({ ...ends, tos: 0x2b }, layer4)
+      const out = rig.run('mp-ingress', ethernet(packet), { mark })
+      expect(out).toMatchObject({ verdict: REDIRECT, mark: 0, drops: {}, counters: { 'mp-out': 1 } })
+      expect(ipOf(out.packet)).toEqual(expected(outside, out.packet, packet, { tos: 0x2b }))
+    })
+
+    it('fills the WAN’s MTU to the byte and no more', () => {
+      const overhead = (outside === 4 ? 20 : 40) + 8 + 40
+      const sized = (length: number) => ethernet(ip(ends, udp(7, 8, filler(length - (inside === 4 ? 28 : 48)))))
+      expect(rig.run('mp-ingress', sized(1500 - overhead), { mark })).toMatchObject({ verdict: REDIRECT, drops: {} })
+      expect(rig.run('mp-ingress', sized(1501 - overhead), { mark })).toMatchObject({
+        verdict: SHOT,
+        drops: { 'too-big': 1 },
+        counters: {},
+      })
+    })
+
+    it('refuses a malformed packet', () => {
+      const out = rig.run('mp-ingress', ethernet(ip(ends, build.raw(6, filler(3)))), { mark })
+      expect(out).toMatchObject({ verdict: SHOT, drops: { 'inner-malformed': 1 }, counters: {} })
+    })
+  })
+
+  it('sends a probe on the path that its first byte names, usable or not', () => {
+    rig.setPeer(9, { pathMask: 0 })
+    const path = outside === 4 ? 0 : 1
+    const packet = ip({ src: NODE, dst: PEER }, udp(2426, 2426, Uint8Array.of(path, 9, 9, 9)))
+    rig.setPeer(9, { pathMask: 1 << (1 - path), pathBest: 1 - path })
+    const out = rig.run('mp-ingress', ethernet(packet))
+    expect(out).toMatchObject({ verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1, 'local-out': 1 } })
+    expect(ipOf(out.packet)).toEqual(expected(outside, out.packet, packet, { type: mpType.MP_PROBE }))
+  })
+
+  it('cannot send on a path that is not learned', () => {
+    rig.setPath(mark, { family: 0 })
+    const drop = { verdict: SHOT, drops: { 'no-path': 1 }, counters: {} }
+    expect(rig.run('mp-egress', ethernet(ESP), { mark })).toMatchObject(drop)
+    expect(rig.run('mp-ingress', ethernet(ip({ src: host(4), dst: behind(4, 2) }, tcp())), { mark })).toMatchObject(
+      drop,
+    )
+    rig.maps.pathConf.delete(mark)
+    expect(rig.run('mp-egress', ethernet(ESP), { mark })).toMatchObject(drop)
+    rig.setPath(mark, {})
+    rig.maps.pathState.delete(mark)
+    expect(rig.run('mp-egress', ethernet(ESP), { mark })).toMatchObject(drop)
+  })
+})
+
+describe('mp_egress', () => {
+  it.each([
+    ['a host’s packet', ip({ src: host(4), dst: behind(4, 2) }, tcp()), SID],
+    ['a host’s IPv6 packet', ip({ src: host(6), dst: behind(6, 2) }, tcp()), SID],
+    ['a packet of the node', ip({ src: NODE, dst: PEER }, tcp()), 0],
+    ['a malformed one, for mp1 to count', ip({ src: NODE, dst: PEER }, build.raw(6, filler(2))), 0],
+    ['ESP in IPv6', ip({ src: host(6), dst: behind(6, 2) }, build.esp()), SID],
+    ['multicast ESP', ip({ src: NODE, dst: '224.0.0.5' }, build.esp()), 0],
+  ])('passes on what the kernel may have to cut: %s', (_name, packet, mark) => {
+    const frame = ethernet(packet)
+    expect(rig.run('mp-egress', frame, { mark })).toEqual({
+      verdict: NEXT,
+      packet: frame,
+      mark,
+      drops: {},
+      counters: {},
+    })
+  })
+
+  it('passes what is not IP', () => {
+    const frame = ethernet(filler(28), { type: 0x0806 })
+    expect(rig.run('mp-egress', frame)).toMatchObject({ verdict: NEXT, packet: frame, drops: {}, counters: {} })
+    expect(rig.run('mp-ingress', frame)).toMatchObject({ verdict: NEXT, packet: frame, drops: {}, counters: {} })
+  })
+
+  it.each([
+    ['without a mark', 0],
+    ['with another peer’s mark', OTHER_SID],
+    ['with somebody’s firewall mark', 0x1234],
+  ])('sends ESP %s to its destination’s peer, on the best path', (_name, mark) => {
+    rig.setPeer(9, { pathBest: 1 })
+    const out = rig.run('mp-egress', ethernet(ESP), { mark })
+    expect(out).toMatchObject({ verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1 } })
+    expect(ipOf(out.packet)).toEqual(expected(6, out.packet, ESP, { tos: 0xb8 }))
+  })
+
+  it('does not send ESP to nobody, whatever its mark says', () => {
+    const packet = ip({ src: NODE, dst: '100.64.0.77' }, build.esp())
+    for (const hook of ['mp-egress', 'mp-ingress'] as const)
+      for (const mark of [0, SID])
+        expect(rig.run(hook, ethernet(packet), { mark })).toMatchObject({
+          verdict: SHOT,
+          drops: { 'not-ours': 1 },
+          counters: {},
+        })
+  })
+
+  it('passes on a host’s own ESP, which is a packet like any other', () => {
+    const frame = ethernet(ip({ src: host(4), dst: behind(4, 2) }, build.esp()))
+    expect(rig.run('mp-egress', frame, { mark: SID })).toMatchObject({
+      verdict: NEXT,
+      packet: frame,
+      drops: {},
+      counters: {},
+    })
+    const out = rig.run('mp-ingress', frame, { mark: SID })
+    expect(ipOf(out.packet)).toEqual(expected(4, out.packet, ipOf(frame)))
+  })
+
+  it('has no path when its peer has none', () => {
+    rig.setPeer(9, { pathMask: 0 })
+    expect(rig.run('mp-egress', ethernet(ESP))).toMatchObject({ verdict: SHOT, drops: { 'no-path': 1 } })
+    expect(rig.run('mp-ingress', ethernet(ip({ src: NODE, dst: PEER }, tcp())))).toMatchObject({
+      verdict: SHOT,
+      drops: { 'no-path': 1 },
+    })
+  })
+
+  it('has no path when the session is gone', () => {
+    rig.maps.sessions.delete(SID)
+    expect(rig.run('mp-egress', ethernet(ESP), { mark: SID })).toMatchObject({ verdict: SHOT, drops: { 'no-path': 1 } })
+  })
+
+  it('takes ESP in fragments, which the kernel makes of packets without DF', () => {
+    const fragment = (offset: number, more: boolean) =>
+      ip({ src: NODE, dst: PEER, df: false, fragment: { offset, more } }, build.esp(filler(64)))
+    for (const [offset, more] of [
+      [0, true],
+      [72, false],
+    ] as const) {
+      rig.reset()
+      const out = rig.run('mp-egress', ethernet(fragment(offset, more)), { mark: SID })
+      expect(out.drops).toEqual({})
+      expect(ipOf(out.packet)).toEqual(expected(4, out.packet, fragment(offset, more)))
+    }
+  })
+
+  describe.each(FAMILIES)('holds ESP that is not encrypted (esp offload), IPv%i inside', inside => {
+    const IV = filler(8)
+    const inner = ip({ src: host(inside), dst: behind(inside, 2) }, tcp())
+    const frame = (data: build.Bytes) => ethernet(ip({ src: NODE, dst: PEER }, build.esp(build.concat(IV, data))))
+    const run = (data: build.Bytes) => rig.run('mp-egress', frame(data), { mark: SID })
+
+    it('when a whole packet follows the IV', () => {
+      expect(run(inner)).toMatchObject({ verdict: SHOT, drops: { plaintext: 1 }, counters: {} })
+    })
+
+    it('but not ciphertext that only looks a little like it', () => {
+      const near = [
+        build.concat(inner, filler(2)),
+        build.patched(inner, 0, 0x35),
+        build.patched(inner, inside === 4 ? 10 : 6, 0x99),
+      ]
+      for (const data of near) expect(run(data)).toMatchObject({ verdict: REDIRECT, drops: {} })
+    })
+  })
+})
+
+describe('mp_ingress', () => {
+  it.each([
+    ['TCP of a route session', tcp({ dport: 4000 })],
+    ['UDP to another port', udp(2426, 53)],
+    ['ping', icmp(4, 8)],
+  ])('finds the path of the node’s own packet by its destination: %s', (_name, layer4) => {
+    rig.setPeer(9, { pathBest: 1 })
+    const packet = ip({ src: NODE, dst: PEER }, layer4)
+    const out = rig.run('mp-ingress', ethernet(packet))
+    expect(out).toMatchObject({ verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1, 'local-out': 1 } })
+    expect(ipOf(out.packet)).toEqual(expected(6, out.packet, packet))
+  })
+
+  it('finds the other peer too', () => {
+    const packet = ip({ src: NODE, dst: OTHER }, tcp())
+    const out = rig.run('mp-ingress', ethernet(packet))
+    expect(dissect(out.packet).header).toMatchObject({ session: 0x800, path: 0 })
+    expect(rig.maps.pathState.get(OTHER_SID)).toMatchObject({ txPackets: 1n })
+  })
+
+  it.each([
+    ['a host’s packet without a mark', ip({ src: host(4), dst: behind(4, 2) }, tcp()), 0],
+    ['a host’s IPv6 packet without a mark', ip({ src: host(6), dst: behind(6, 2) }, tcp()), 0],
+    ['a mark that is no handle', ip({ src: host(4), dst: behind(4, 2) }, tcp()), 0x5550],
+    ['the node’s packet to nobody', ip({ src: NODE, dst: '100.64.0.77' }, tcp()), 0],
+    ['a packet to a peer from another address', ip({ src: '100.64.0.5', dst: PEER }, tcp()), 0],
+  ])('drops %s', (_name, packet, mark) => {
+    expect(rig.run('mp-ingress', ethernet(packet), { mark })).toMatchObject({
+      verdict: SHOT,
+      drops: { 'not-ours': 1 },
+      counters: {},
+    })
+  })
+
+  it.each([
+    ['multicast', ip({ src: NODE, dst: '224.0.0.22' }, udp(1, 2))],
+    ['router solicitations', ip({ src: 'fe80::1', dst: 'ff02::2' }, icmp(6, 133))],
+  ])('leaves the kernel’s own %s to the stack', (_name, packet) => {
+    const frame = ethernet(packet)
+    expect(rig.run('mp-ingress', frame)).toEqual({ verdict: NEXT, packet: frame, mark: 0, drops: {}, counters: {} })
+  })
+
+  it.each([
+    ['path 16', Uint8Array.of(16), {}],
+    ['path 255', Uint8Array.of(255), {}],
+    ['no byte', new Uint8Array(0), {}],
+    ['a path that the session has not', Uint8Array.of(5), { 'local-out': 1 }],
+  ])('cannot probe %s', (_name, data, counters) => {
+    const out = rig.run('mp-ingress', ethernet(ip({ src: NODE, dst: PEER }, udp(2426, 2426, data))))
+    expect(out).toMatchObject({ verdict: SHOT, drops: { 'no-path': 1 }, counters })
+  })
+
+  it('cannot probe nobody', () => {
+    const out = rig.run(
+      'mp-ingress',
+      ethernet(ip({ src: NODE, dst: '100.64.0.77' }, udp(2426, 2426, Uint8Array.of(0)))),
+    )
+    expect(out).toMatchObject({ verdict: SHOT, drops: { 'not-ours': 1 }, counters: {} })
+  })
+
+  it('refuses GSO: the kernel should have cut it', () => {
+    const packet = ethernet(ip({ src: host(4), dst: behind(4, 2) }, tcp({ data: filler(900) })))
+    expect(rig.run('mp-ingress', packet, { mark: SID, gsoSize: 300 })).toMatchObject({
+      verdict: SHOT,
+      drops: { rewrite: 1 },
+      counters: {},
+    })
+  })
+})

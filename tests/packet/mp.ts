@@ -1,0 +1,59 @@
+/** MP packets by hand (bpf/wire.h), tagged by the TypeScript SipHash, which the published vectors prove. */
+import { type MpHdr, mpHdrCodec, mpType } from '../../schema/abi.gen.ts'
+import { siphash24 } from '../../schema/siphash.ts'
+import { type Bytes, bareUdp, concat, ethernet, type IpFields, ip } from './build.ts'
+
+/** Keys as bytes; the maps hold them as two little-endian words. */
+export const NODE_KEY = Uint8Array.from({ length: 16 }, (_, index) => index)
+export const PEER_KEY = Uint8Array.from({ length: 16 }, (_, index) => 0xf0 - index)
+
+export interface MpFields extends Partial<Omit<MpHdr, 'tag' | 'versionType'>> {
+  type?: number
+  version?: number
+  key?: Bytes
+}
+
+/** Header and payload, the tag right for `key`. */
+export function mp(fields: MpFields, payload: Bytes): Bytes {
+  const { type = mpType.MP_DATA, version = 1, key = PEER_KEY, ...header } = fields
+  const all: MpHdr = {
+    versionType: (version << 4) | type,
+    path: 0,
+    qos: 0,
+    fecIndex: 0,
+    session: 0,
+    number: 1n,
+    timestampUs: 0,
+    policyVersion: 0,
+    fecBlock: 0,
+    servicePath: 0,
+    ...header,
+    tag: 0n,
+  }
+  const covered = mpHdrCodec.encode(all).subarray(0, 32)
+  const tag = siphash24(key, covered, payload.subarray(0, 16))
+  return concat(mpHdrCodec.encode({ ...all, tag }), payload)
+}
+
+export interface OuterFields extends IpFields {
+  sport?: number
+  dport?: number
+}
+
+/** A frame as the WAN carries it. */
+export function outer(fields: OuterFields, message: Bytes): Bytes {
+  const { sport = 2426, dport = 2426, ...rest } = fields
+  return ethernet(ip(rest, bareUdp(sport, dport, message)))
+}
+
+/** What the sending program wrote: the parts of a frame that went out in MP. */
+export function dissect(frame: Bytes): { header: MpHdr; ip: Bytes; udp: Bytes; payload: Bytes } {
+  const ipLength = (frame[14] ?? 0) >> 4 === 6 ? 40 : 20
+  const at = 14 + ipLength
+  return {
+    ip: frame.subarray(14, at),
+    udp: frame.subarray(at, at + 8),
+    header: mpHdrCodec.decode(frame.subarray(at + 8, at + 48)),
+    payload: frame.subarray(at + 48),
+  }
+}

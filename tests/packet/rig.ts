@@ -1,0 +1,246 @@
+/**
+ * The programs over one set of maps, and one hand-written world around them:
+ *
+ *                      port lo, VRF 7            session 0x100 -> peer 9 (100.64.0.1), path 0 IPv4, path 1 IPv6
+ *   hosts 10.1.0.0/24, fd01::/64 -- node 100.64.0.2 --<
+ *                                                session 0x200 -> peer 8 (100.64.0.9), path 0 IPv4
+ *
+ * Third number of a destination: 2 peer 9 clear, 3 peer 9 secure, 4 peer 8 clear, 5 peer 8 secure, 6 LAN of a secure segment, 10 unreachable, 11 prohibited,
+ * 12 a peer that is gone, 13 a peer without paths, 14 secure over a peer without ESP, 15 an empty next hop. IPv6 alike: fd02:: is peer 9 clear.
+ */
+
+import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
+import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
+import type { Hook, Maps } from '../../agent/kernel/port.ts'
+import { type RunContext, runProgram } from '../../agent/kernel/prog-run.ts'
+import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
+import {
+  ABI_FAMILY_IPV4,
+  ABI_FAMILY_IPV6,
+  ABI_NH_F_SECURE,
+  ABI_PEER_F_ESP,
+  COUNTERS,
+  DROP_REASONS,
+  type NodeConfig,
+  nexthopKind,
+  type PathConf,
+  type PathState,
+  type Peer,
+  type Session,
+} from '../../schema/abi.gen.ts'
+import { be32, formatAddress } from '../../schema/address.ts'
+import { siphashKeyWords } from '../../schema/siphash.ts'
+import { address, type Bytes } from './build.ts'
+import { NODE_KEY, PEER_KEY } from './mp.ts'
+
+export const VRF = 7
+export const NODE = '100.64.0.2'
+export const PEER = '100.64.0.1'
+export const OTHER = '100.64.0.9'
+export const SID = 0x100
+export const REMOTE_SID = 0x900
+export const OTHER_SID = 0x200
+export const MTU = { secure: 1378, clear: 1432 }
+export const WAN = {
+  4: { local: '198.51.100.2', remote: '198.51.100.1' },
+  6: { local: '2001:db8::2', remote: '2001:db8::1' },
+} as const
+
+export const NEXT = -1
+export const SHOT = 2
+export const REDIRECT = 7
+
+export interface Outcome {
+  verdict: number
+  packet: Bytes
+  mark: number
+  /** Only what changed. */
+  drops: Record<string, number>
+  counters: Record<string, number>
+}
+
+export class Rig implements Disposable {
+  readonly maps: Maps
+  readonly fds: ReadonlyMap<string, number>
+  readonly #loaded
+
+  constructor(hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress']) {
+    this.#loaded = loadPrograms(findObjectFolder(), hooks)
+    this.fds = this.#loaded.maps
+    this.maps = openMaps(this.fds)
+    this.#routes()
+    this.reset()
+  }
+
+  /** The world as described above, nothing received or sent yet. */
+  reset(): void {
+    const { maps } = this
+    this.setNode({})
+    maps.flows.deleteMany(maps.flows.entries().map(([key]) => key))
+    maps.ports.set(1, { vrf: VRF, addr4: be32('10.1.0.1'), addr6: address('fd01::1'), flags: 0 })
+    this.setSession(SID, {})
+    this.setSession(OTHER_SID, { remoteSid: 0x800, peer: 8, vaddrRemote: be32(OTHER), pathMask: 1 })
+    for (const handle of [SID, SID | 1, OTHER_SID]) {
+      this.setPath(handle, {})
+      this.setState(handle, {})
+    }
+    this.setPeer(9, {})
+    this.setPeer(8, { sid: OTHER_SID, pathMask: 1 })
+    this.setPeer(13, { pathMask: 0 })
+    this.setPeer(14, { flags: 0 })
+    maps.vaddrs.set(PEER, 9)
+    maps.vaddrs.set(OTHER, 8)
+    const cpus = possibleCpus()
+    for (const [name, entries, size] of [
+      ['drops', DROP_REASONS, 8],
+      ['counters', COUNTERS, 8],
+      ['pace', 1, 48],
+    ] as const)
+      for (let index = 0; index < entries; index++)
+        mapUpdate(this.fd(name), new Uint8Array(Uint32Array.of(index).buffer), new Uint8Array(cpus * size), 0n)
+  }
+
+  fd(map: string): number {
+    const fd = this.fds.get(map)
+    if (fd === undefined) throw new Error(`no map ${map}`)
+    return fd
+  }
+
+  setNode(change: Partial<NodeConfig>): void {
+    this.maps.node.set(0, {
+      abiHash: 0n,
+      mp0Ifindex: 1,
+      mp1Ifindex: 1,
+      ipsecIfindex: 1,
+      routeEpoch: 1,
+      vaddr: be32(NODE),
+      eventIntervalNs: 1_000_000_000,
+      icmpSrc6: address('fd00:100::2'),
+      ...change,
+    })
+  }
+
+  setSession(sid: number, change: Partial<Session>): void {
+    this.maps.sessions.set(sid, {
+      sid,
+      remoteSid: REMOTE_SID,
+      peer: 9,
+      vrf: VRF,
+      vaddrLocal: be32(NODE),
+      vaddrRemote: be32(PEER),
+      policyVersion: 5,
+      pathMask: 3,
+      txKey: siphashKeyWords(NODE_KEY),
+      rxKey: siphashKeyWords(PEER_KEY),
+      ...change,
+    })
+  }
+
+  setPath(handle: number, change: Partial<PathConf>): void {
+    const family = handle & 1 ? 6 : 4
+    this.maps.pathConf.set(handle, {
+      local: bytes16(WAN[family].local),
+      remote: bytes16(WAN[family].remote),
+      localPort: 2426,
+      remotePort: 2426,
+      family: family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
+      ttl: 64,
+      mtu: 1500,
+      ifindex: 1,
+      reserved: 0,
+      ...change,
+    })
+  }
+
+  setState(handle: number, change: Partial<PathState>): void {
+    this.maps.pathState.set(handle, {
+      txNumber: 0n,
+      txPackets: 0n,
+      txBytes: 0n,
+      rxPackets: 0n,
+      rxBytes: 0n,
+      rxHighest: 0n,
+      lastRxNs: 0n,
+      lastTxNs: 0n,
+      probeReplies: 0n,
+      rttUs: 0,
+      reserved: 0,
+      window: Array.from({ length: 64 }, () => 0n),
+      ...change,
+    })
+  }
+
+  setPeer(peer: number, change: Partial<Peer>): void {
+    this.maps.peers.set(peer, {
+      sid: SID,
+      pathMask: 3,
+      pathBest: 0,
+      policyVersion: 4,
+      mtuSecure: MTU.secure,
+      mtuClear: MTU.clear,
+      flags: ABI_PEER_F_ESP,
+      ...change,
+    })
+  }
+
+  setNexthop(index: number, kind: number, flags = 0, target = 0): void {
+    this.maps.nexthops.set(index, { kind, flags, reserved: 0, target })
+  }
+
+  #routes(): void {
+    const { NH_PEER, NH_LAN, NH_LOCAL, NH_UNREACHABLE, NH_PROHIBIT, NH_NONE } = nexthopKind
+    const rows = [
+      [1, NH_LAN, 0, 1],
+      [2, NH_PEER, 0, 9],
+      [3, NH_PEER, ABI_NH_F_SECURE, 9],
+      [4, NH_PEER, 0, 8],
+      [5, NH_PEER, ABI_NH_F_SECURE, 8],
+      [6, NH_LAN, ABI_NH_F_SECURE, 1],
+      [10, NH_UNREACHABLE, 0, 0],
+      [11, NH_PROHIBIT, 0, 0],
+      [12, NH_PEER, 0, 77],
+      [13, NH_PEER, 0, 13],
+      [14, NH_PEER, ABI_NH_F_SECURE, 14],
+      [15, NH_NONE, 0, 0],
+    ] as const
+    for (const [index, kind, flags, target] of rows) {
+      this.setNexthop(index, kind, flags, target)
+      this.maps.fib.set({ vrf: VRF, address: `10.${index}.0.0`, prefixLength: 16 }, index)
+      const group = index.toString().padStart(2, '0')
+      this.maps.fib.set({ vrf: VRF, address: formatAddress(address(`fd${group}::`)), prefixLength: 32 }, index)
+    }
+    this.setNexthop(20, NH_LOCAL)
+    this.maps.fib.set({ vrf: VRF, address: '10.1.0.1', prefixLength: 32 }, 20)
+    this.maps.fib.set({ vrf: VRF, address: 'fd01::1', prefixLength: 128 }, 20)
+  }
+
+  run(hook: Hook, packet: Bytes, context: Partial<RunContext> = {}): Outcome {
+    const program = this.#loaded.programs.get(hook)
+    if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
+    const before = { drops: readDrops(this.fds), counters: readCounters(this.fds) }
+    const { verdict, packet: after, context: left } = runProgram(program, { packet, context })
+    return {
+      verdict,
+      packet: after,
+      mark: left.mark,
+      drops: changes(before.drops, readDrops(this.fds)),
+      counters: changes(before.counters, readCounters(this.fds)),
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#loaded.close()
+  }
+}
+
+/** IPv4 in the first four of 16 bytes, as path_conf has it. */
+export function bytes16(text: string): Bytes {
+  const bytes = new Uint8Array(16)
+  bytes.set(address(text))
+  return bytes
+}
+
+function changes(before: Record<string, number>, after: Record<string, number>): Record<string, number> {
+  const rows = Object.entries(after).map(([name, value]) => [name, value - (before[name] ?? 0)] as const)
+  return Object.fromEntries(rows.filter(([, value]) => value !== 0))
+}

@@ -1,0 +1,287 @@
+/** wan_ingress: what good MP packets become; wan-bad.test.ts has the others. World: rig.ts. */
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { monotonicNs } from '../../agent/kernel/native.ts'
+import { mpHdrCodec, mpType } from '../../schema/abi.gen.ts'
+import { siphash24 } from '../../schema/siphash.ts'
+import * as build from './build.ts'
+import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
+import { behind, FAMILIES, type IcmpKind, icmpError } from './hosts.ts'
+import { dissect, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
+import { MTU, NEXT, NODE, OTHER, OTHER_SID, PEER, REDIRECT, REMOTE_SID, Rig, SHOT, SID, WAN } from './rig.ts'
+
+const rig = new Rig()
+beforeEach(() => rig.reset())
+afterAll(() => rig[Symbol.dispose]())
+
+/** A packet from the peer: over path 0 with IPv4 outside, over path 1 with IPv6. */
+function arrives(outside: 4 | 6, payload: build.Bytes, fields: MpFields = {}, tos = 0): build.Bytes {
+  const { local, remote } = WAN[outside]
+  const path = outside === 4 ? 0 : 1
+  return outer({ src: remote, dst: local, tos }, mp({ session: SID, path, ...fields }, payload))
+}
+
+const IN = { 'mp-in': 1 }
+
+describe.each(FAMILIES)('IPv%i outside', outside => {
+  const handle = outside === 4 ? SID : SID | 1
+
+  describe.each(FAMILIES)('IPv%i inside', inside => {
+    const from = (n: number) => ({ src: behind(inside, 2), dst: behind(inside, n) })
+
+    it('goes to a host of the LAN', () => {
+      const out = rig.run('wan', arrives(outside, ip(from(1), tcp())))
+      expect(out).toEqual({
+        verdict: REDIRECT,
+        packet: ethernet(ip({ ...from(1), ttl: 63 }, tcp())),
+        mark: 0,
+        drops: {},
+        counters: { ...IN, 'from-peer-clear': 1, 'flow-new': 1, 'lan-out': 1 },
+      })
+    })
+
+    it('goes on to another peer', () => {
+      const out = rig.run('wan', arrives(outside, ip(from(4), tcp())))
+      expect(out).toEqual({
+        verdict: REDIRECT,
+        packet: ethernet(ip({ ...from(4), ttl: 63 }, tcp())),
+        mark: OTHER_SID,
+        drops: {},
+        counters: { ...IN, 'from-peer-clear': 1, 'flow-new': 1, 'to-peer-clear': 1 },
+      })
+    })
+
+    it('goes to the stack where the VRF says local', () => {
+      const packet = ip({ src: behind(inside, 2), dst: inside === 4 ? '10.1.0.1' : 'fd01::1' }, tcp())
+      expect(rig.run('wan', arrives(outside, packet))).toEqual({
+        verdict: NEXT,
+        packet: ethernet(packet),
+        mark: 0,
+        drops: {},
+        counters: { ...IN, 'from-peer-clear': 1, 'local-in': 1 },
+      })
+    })
+
+    it.each([
+      ['a secure peer', 5, 'clear-on-secure'],
+      ['the LAN of a secure segment', 6, 'clear-on-secure'],
+      ['the peer it came from, over IPsec', 3, 'clear-on-secure'],
+      ['the peer it came from', 2, 'loop'],
+      ['a peer that is gone', 12, 'no-peer'],
+      ['a peer without paths', 13, 'no-path'],
+    ])('is not for %s', (_name, n, reason) => {
+      const out = rig.run('wan', arrives(outside, ip(from(n), tcp())))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { [reason]: 1 } })
+      expect(out.counters).toEqual({ ...IN, 'from-peer-clear': 1, 'flow-new': 1 })
+    })
+
+    it('has no VRF when the session has none', () => {
+      rig.setSession(SID, { vrf: 0 })
+      const out = rig.run('wan', arrives(outside, ip(from(1), tcp())))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { 'no-vrf': 1 }, counters: { ...IN, 'from-peer-clear': 1 } })
+    })
+
+    it.each<[string, number, number, string, IcmpKind, number]>([
+      ['no route', 200, 64, 'no-route', 'unreachable', 20],
+      ['unreachable', 10, 64, 'unreachable', 'unreachable', 20],
+      ['prohibited', 11, 64, 'prohibited', 'prohibited', 20],
+      ['TTL', 1, 1, 'ttl', 'time-exceeded', 20],
+      ['size', 4, 64, 'too-big', 'too-big', 1000],
+    ])('is answered through the tunnel: %s', (_name, n, ttl, reason, kind, length) => {
+      rig.setPeer(8, { sid: OTHER_SID, pathMask: 1, mtuClear: 900 })
+      const dst = n === 200 ? (inside === 4 ? '192.0.2.1' : '2001:db8:ffff::1') : behind(inside, n)
+      const original = ip({ src: behind(inside, 2), dst, ttl }, udp(7, 8, filler(length)))
+      const out = rig.run('wan', arrives(outside, original))
+      expect(out).toMatchObject({ verdict: REDIRECT, mark: SID, drops: { [reason]: 1 } })
+      expect(out.counters).toMatchObject({ ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1 })
+      const src = inside === 4 ? NODE : 'fd00:100::2'
+      const mtu = kind === 'too-big' ? 900 : 0
+      expect(out.packet).toEqual(ethernet(icmpError(inside, kind, { src, dst: behind(inside, 2) }, original, mtu)))
+    })
+
+    it.each([
+      ['its source has no route', inside === 4 ? '192.0.2.7' : '2001:db8:ffff::7'],
+      ['its source is secure', behind(inside, 3)],
+      ['its source is a host of the LAN', behind(inside, 1)],
+      ["its source's peer is gone", behind(inside, 12)],
+      ["its source's peer has no path", behind(inside, 13)],
+    ])('is not answered when %s', (_name, src) => {
+      const out = rig.run('wan', arrives(outside, ip({ src, dst: behind(inside, 10) }, tcp())))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { unreachable: 1 } })
+    })
+
+    it.each([
+      ['ECT(0)', 2, 3],
+      ['ECT(1)', 1, 3],
+      ['CE', 3, 3],
+      ['Not-ECT', 0, 0],
+    ])('takes a congestion mark of the way along: %s', (_name, before, after) => {
+      const packet = (tos: number, ttl: number) => ip({ ...from(1), tos: 0xb8 | tos, ttl }, tcp())
+      const out = rig.run('wan', arrives(outside, packet(before, 64), {}, 0xb8 | 3))
+      expect(out.packet).toEqual(ethernet(packet(after, 63)))
+    })
+
+    it.each([
+      ['a length that is not the payload’s', ip({ ...from(1), totalLength: 21, payloadLength: 3 }, udp(1, 2))],
+      ['another IP version', build.patched(ip(from(1), udp(1, 2)), 0, 0x55)],
+      ['a cut TCP header', ip(from(1), build.raw(6, filler(12)))],
+    ])('is refused with %s', (_name, payload) => {
+      const out = rig.run('wan', arrives(outside, payload))
+      expect(out).toMatchObject({ verdict: SHOT, drops: { 'inner-malformed': 1 }, counters: IN })
+    })
+  })
+
+  it('hands ESP and the node’s own packets to the stack', () => {
+    for (const [layer4, counters] of [
+      [build.esp(), IN],
+      [tcp({ dport: 4000 }), { ...IN, 'local-in': 1 }],
+      [icmp(4, 8), { ...IN, 'local-in': 1 }],
+    ] as const) {
+      rig.reset()
+      const packet = ip({ src: PEER, dst: NODE }, layer4)
+      const out = rig.run('wan', arrives(outside, packet))
+      expect(out).toEqual({ verdict: NEXT, packet: ethernet(packet), mark: 0, drops: {}, counters })
+    }
+  })
+
+  it.each([
+    ['another peer’s virtual address', OTHER],
+    ['a host', behind(4, 2)],
+    ['the node itself', NODE],
+  ])('refuses a source that is %s', (_name, src) => {
+    const out = rig.run('wan', arrives(outside, ip({ src, dst: NODE }, build.esp())))
+    expect(out).toMatchObject({ verdict: SHOT, drops: { 'inner-spoofed': 1 }, counters: IN })
+  })
+
+  it('keeps the book of the path', () => {
+    const before = monotonicNs()
+    const frame = arrives(outside, ip({ src: PEER, dst: NODE }, build.esp()), { number: 70n })
+    rig.run('wan', frame)
+    const state = rig.maps.pathState.get(handle)
+    expect(state).toMatchObject({
+      rxPackets: 1n,
+      rxBytes: BigInt(frame.length - 14),
+      rxHighest: 70n,
+      txPackets: 0n,
+      txNumber: 0n,
+    })
+    expect(state?.window[2]).toBe(1n << 6n)
+    // The coarse clock is up to one tick behind.
+    expect(state?.lastRxNs).toBeGreaterThan(before - 20_000_000n)
+  })
+
+  describe('a probe', () => {
+    const payload = ip({ src: PEER, dst: NODE }, udp(2426, 2426, filler(20)))
+    const probe = () => arrives(outside, payload, { type: mpType.MP_PROBE, timestampUs: 0x12345678, number: 9n }, 0x28)
+
+    it.each([
+      ['of a known path', () => {}],
+      ['of a path not learned yet', () => rig.maps.pathConf.delete(handle)],
+    ])('%s is turned round', (_name, prepare) => {
+      prepare()
+      rig.setState(handle, { txNumber: 41n })
+      const out = rig.run('wan', probe())
+      expect(out).toMatchObject({ verdict: REDIRECT, drops: {}, counters: { ...IN, 'probe-answered': 1, 'mp-out': 1 } })
+      const { header, payload: echoed } = dissect(out.packet)
+      const fields = {
+        type: mpType.MP_PROBE_REPLY,
+        session: REMOTE_SID,
+        path: outside === 4 ? 0 : 1,
+        number: 42n,
+        timestampUs: header.timestampUs,
+        fecBlock: 0x12345678,
+        key: NODE_KEY,
+      }
+      const { local, remote } = WAN[outside]
+      expect(echoed).toEqual(payload)
+      expect(out.packet).toEqual(outer({ src: local, dst: remote, tos: 0x28 }, mp(fields, payload)))
+      expect(Math.abs((Number(monotonicNs() / 1000n) % 2 ** 32) - header.timestampUs)).toBeLessThan(5_000_000)
+      expect(rig.maps.pathState.get(handle)).toMatchObject({ txNumber: 42n, txPackets: 1n, rxPackets: 1n })
+    })
+
+    it('keeps the ports of a NAT', () => {
+      const { local, remote } = WAN[outside]
+      const message = mp({ type: mpType.MP_PROBE, session: SID, path: outside === 4 ? 0 : 1 }, payload)
+      const out = rig.run('wan', outer({ src: remote, dst: local, sport: 50123 }, message))
+      const { udp: head } = dissect(out.packet)
+      expect([...head.subarray(0, 4)]).toEqual([2426 >> 8, 2426 & 0xff, 50123 >> 8, 50123 & 0xff])
+    })
+
+    it('that is a reply gives the round trip and ends here', () => {
+      const sent = Number((monotonicNs() / 1000n - 30_000n) & 0xffffffffn)
+      const out = rig.run('wan', arrives(outside, payload, { type: mpType.MP_PROBE_REPLY, fecBlock: sent }))
+      expect(out).toMatchObject({ verdict: SHOT, drops: {}, counters: { ...IN, 'probe-reply-in': 1 } })
+      const state = rig.maps.pathState.get(handle)
+      expect(state?.probeReplies).toBe(1n)
+      expect(state?.rttUs).toBeGreaterThanOrEqual(30_000)
+      expect(state?.rttUs).toBeLessThan(5_000_000)
+    })
+  })
+
+  it.each([mpType.MP_INIT, mpType.MP_RESPONSE, mpType.MP_COOKIE, mpType.MP_RESET, 15])(
+    'leaves handshake type %i to the agent',
+    type => {
+      const { local, remote } = WAN[outside]
+      const frame = outer({ src: remote, dst: local }, build.concat(Uint8Array.of(0x10 | type), filler(30)))
+      expect(rig.run('wan', frame)).toEqual({
+        verdict: NEXT,
+        packet: frame,
+        mark: 0,
+        drops: {},
+        counters: { 'handshake-in': 1 },
+      })
+    },
+  )
+
+  it.each([
+    ['UDP to another port', 6000, false],
+    ['TCP to the same port', 2426, true],
+  ])('does not touch %s', (_name, dport, isTcp) => {
+    const { local, remote } = WAN[outside]
+    const frame = ethernet(ip({ src: remote, dst: local }, isTcp ? tcp({ dport }) : udp(2426, dport, filler(80))))
+    expect(rig.run('wan', frame)).toEqual({ verdict: NEXT, packet: frame, mark: 0, drops: {}, counters: {} })
+  })
+})
+
+describe('the replay window', () => {
+  const payload = ip({ src: PEER, dst: NODE }, build.esp())
+  const send = (number: bigint) => rig.run('wan', arrives(4, payload, { number }))
+  const verdicts = (...numbers: bigint[]) => numbers.map(number => Object.keys(send(number).drops)[0] ?? 'accepted')
+
+  it('accepts every order once', () => {
+    expect(verdicts(5n, 3n, 4n, 1n, 2n, 0n)).toEqual(Array.from({ length: 6 }, () => 'accepted'))
+    expect(verdicts(0n, 1n, 2n, 3n, 4n, 5n)).toEqual(Array.from({ length: 6 }, () => 'mp-replay'))
+  })
+
+  it('reaches back 63 words behind that of the newest number', () => {
+    expect(verdicts(5000n, 93n * 32n, 93n * 32n - 1n)).toEqual(['accepted', 'accepted', 'mp-too-old'])
+    expect(rig.maps.pathState.get(SID)?.rxHighest).toBe(5000n)
+  })
+
+  it('refuses an epoch that its word has left, whatever rx_highest says', () => {
+    rig.setState(SID, { window: Array.from({ length: 64 }, () => 3n << 32n), rxHighest: 0n })
+    expect(verdicts(2048n * 3n - 1n, 2048n * 3n)).toEqual(['mp-too-old', 'accepted'])
+  })
+
+  it('ends where an epoch would not fit: 2^43', () => {
+    expect(verdicts((1n << 43n) - 1n, 1n << 43n, (1n << 64n) - 1n)).toEqual(['accepted', 'mp-replay', 'mp-replay'])
+  })
+
+  it('is each path’s own', () => {
+    expect(send(7n).drops).toEqual({})
+    expect(rig.run('wan', arrives(6, payload, { number: 7n })).drops).toEqual({})
+  })
+})
+
+it('tags as the TypeScript SipHash does, over header and payload', () => {
+  const frame = arrives(4, ip({ src: PEER, dst: NODE }, build.esp()), { number: 1n, timestampUs: 77, policyVersion: 3 })
+  const message = frame.subarray(14 + 28)
+  const { tag } = mpHdrCodec.decode(message)
+  const key = Uint8Array.from({ length: 16 }, (_, index) => 0xf0 - index)
+  expect(tag).toBe(siphash24(key, message.subarray(0, 32), message.subarray(40, 56)))
+  expect(rig.run('wan', frame).drops).toEqual({})
+})
+
+it('decides by the larger MTU only when the packet is larger', () => {
+  const packet = ip({ src: behind(4, 2), dst: behind(4, 4) }, udp(7, 8, filler(MTU.clear - 28)))
+  expect(rig.run('wan', arrives(4, packet)).verdict).toBe(REDIRECT)
+})
