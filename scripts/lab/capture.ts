@@ -6,6 +6,7 @@ import type { Lab } from './lab.ts'
 import { run } from './machine.ts'
 import { type CaptureSummary, summarise } from './pcap.ts'
 import type { LabProcess } from './process.ts'
+import { FLOW } from './tools.ts'
 import { until } from './until.ts'
 
 const START_DEADLINE_MS = 20_000
@@ -43,8 +44,8 @@ export class Capture {
     const written = join(machine.local, `${this.#name}.pcap`)
     const copy = join(machine.shared, `${this.#name}.pcap`)
     // tcpdump leaves what is still in the kernel's ring behind. One packet more, on the node's loopback, shows how far it got.
-    const mark = `end of ${this.#name}`
-    await this.#lab.run(this.#node, ['nc', '-u', '-w', '0', '127.0.0.1', '9'], { stdin: mark })
+    const mark = `end-${Date.now() % 1e9}`
+    await this.#lab.run(this.#node, [FLOW, 'send', '--to', '127.0.0.1', '--port', '9', '--tag', mark, '--count', '1'])
     await until(
       'the capture has caught up',
       MARK_DEADLINE_MS,

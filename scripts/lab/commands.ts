@@ -1,7 +1,6 @@
 /** What `npm run lab -- <command>` does; main.ts reads the arguments. Each returns the exit code. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { explain } from './error.ts'
 import { Lab, type LabOptions } from './lab.ts'
 import { reapDeadLabs, reapLab } from './reap.ts'
 import { labDir, listLabs, readRecord } from './record.ts'
@@ -14,12 +13,21 @@ type Where = Omit<LabOptions, 'say' | 'detach'>
 
 const say = (line: string) => console.error(`lab: ${line}`)
 
-export async function up(options: Where & { detach: boolean }): Promise<number> {
+export interface UpOptions extends Where {
+  readonly detach: boolean
+  /** the network alone, without orchestrator and agents */
+  readonly network: boolean
+}
+
+export async function up(options: UpOptions): Promise<number> {
   const lab = await Lab.up({ ...options, say })
   try {
-    const system = await System.start(lab, { say })
+    if (!options.network) {
+      const { orchestrator } = await System.start(lab, { say })
+      await orchestrator.disconnect()
+      say(`toggle a VPN: branchline --data-dir ${orchestrator.dataDir} vpn on ${lab.topology.enterprises[0]}`)
+    }
     say(`up: ${lab.topology.nodes.map(node => node.name).join(' ')}, on Linux ${lab.machine.kernel}`)
-    say(`toggle a VPN: branchline --data-dir ${system.orchestrator.dataDir} vpn on ${lab.topology.enterprises[0]}`)
     if (options.detach) {
       lab.detach()
       return 0
@@ -27,9 +35,8 @@ export async function up(options: Where & { detach: boolean }): Promise<number> 
     say('Ctrl-C ends it')
     await interruption(options.signal)
   } catch (error) {
-    if (!options.signal.aborted) console.error(`lab: ${explain(error)}`)
     await lab.down()
-    return 1
+    throw error
   }
   await lab.down()
   return 0
@@ -54,13 +61,16 @@ function start(story: Story, options: Where): Promise<Lab> {
 
 /** A failed step was told by the story; what comes from elsewhere is told here. */
 async function tell(scenario: Scenario, story: Story, lab: Lab, count: number | undefined): Promise<boolean> {
+  let system: System | undefined
   try {
-    const system = await story.step('orchestrator and agents start, tunnels come up', () =>
+    system = await story.step('orchestrator and agents start, tunnels come up', () =>
       System.start(lab, { ...scenario, say: line => story.note(line) }),
     )
     await scenario.run({ story, lab, system, count })
   } catch (error) {
     story.fail(error)
+  } finally {
+    await system?.orchestrator.disconnect()
   }
   return story.end(scenario.name, lab.machine.kernel)
 }
@@ -122,9 +132,11 @@ export async function shell(id: string, node: string): Promise<number> {
   }
 }
 
+/** Keeps the process alive till then: signal handlers alone do not. */
 function interruption(signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
+  const idle = setInterval(() => {}, 2 ** 31 - 1)
+  return new Promise<void>(resolve => {
     if (signal.aborted) resolve()
     signal.addEventListener('abort', () => resolve(), { once: true })
-  })
+  }).finally(() => clearInterval(idle))
 }

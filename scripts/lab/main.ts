@@ -11,7 +11,8 @@ import type { MachineChoice } from './lab.ts'
 const USAGE = `usage: npm run lab                                 tell the story instant-vpn from start to end
        npm run lab -- list                         what stories there are
        npm run lab -- run <story> [--json] [--count <n>]
-       npm run lab -- up [--detach]                a lab to use by hand, until Ctrl-C or down
+       npm run lab -- up [--detach] [--network]    a lab to use by hand, until Ctrl-C or down;
+                                                   --network: without orchestrator and agents
        npm run lab -- status | down
        npm run lab -- exec <node> -- <command…>    in the node's network namespace
        npm run lab -- shell <node>
@@ -20,17 +21,18 @@ const USAGE = `usage: npm run lab                                 tell the story
   --guest           nodes in the QEMU guest (default where this kernel has no ESP)
   --security esp|clear
   --topology <name> a file of vagrant/topologies (default two-branches)
-  --id <id>         another lab beside the first (default main)`
+  --id <id>         a lab beside others (default main; stories have their own)`
 
 const OPTIONS = {
   json: { type: 'boolean', default: false },
   count: { type: 'string' },
   detach: { type: 'boolean', default: false },
+  network: { type: 'boolean', default: false },
   native: { type: 'boolean', default: false },
   guest: { type: 'boolean', default: false },
   security: { type: 'string' },
   topology: { type: 'string', default: 'two-branches' },
-  id: { type: 'string', default: 'main' },
+  id: { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const satisfies ParseArgsConfig['options']
 
@@ -57,18 +59,20 @@ try {
 async function command(): Promise<number> {
   const { values, positionals } = readArguments()
   const [verb, ...rest] = positionals
-  const { id, json, topology, detach } = values
+  const { id = 'main', json, topology, detach, network } = values
   const lab = { id, topology, ...where(values), signal: interrupt.signal }
+  // A story neither meets the lab that is used by hand nor another story.
+  const own = { ...lab, json, id: values.id ?? `r${process.pid}` }
   if (values.help) return print(USAGE)
   switch (verb) {
     case undefined:
-      return runScenario('instant-vpn', { ...lab, json })
+      return runScenario('instant-vpn', own)
     case 'list':
       return list(json)
     case 'run':
-      return runScenario(one(rest, 'run <story>'), { ...lab, json, ...count(values.count) })
+      return runScenario(one(rest, 'run <story>'), { ...own, ...count(values.count) })
     case 'up':
-      return up({ ...lab, detach })
+      return up({ ...lab, detach, network })
     case 'status':
       return status(id, json)
     case 'down':

@@ -4,19 +4,29 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { REPO } from '../guest/rundir.ts'
+import { LabError } from './error.ts'
 
 /** Below the repository: the packages that stay outside the bundle are resolved from there, and the guest has the same path. */
 function folder(id: string): string {
   return join(REPO, '.cache/lab/run', id)
 }
 
-/** @returns the words that run it, before its arguments */
+/** @returns the words that run it, before its arguments. @throws LabError `command` with what the bundler says */
 export async function buildProgram(id: string): Promise<string[]> {
   const node = join(REPO, 'node_modules/.bin/node')
-  await promisify(execFile)(node, [join(REPO, 'scripts/bundle.ts'), join(REPO, 'cli/main.ts'), folder(id)])
+  const argv = [join(REPO, 'scripts/bundle.ts'), join(REPO, 'cli/main.ts'), folder(id)]
+  await promisify(execFile)(node, argv).catch(cause => {
+    throw new LabError('command', `the command cannot be bundled (npm run build): ${firstLine(cause)}`, { cause })
+  })
   return [node, '--enable-source-maps', join(folder(id), 'branchline.js')]
 }
 
 export function removeProgram(id: string): void {
   rmSync(folder(id), { recursive: true, force: true })
+}
+
+/** Of what the bundler wrote; its stack is of no use. */
+function firstLine(cause: unknown): string {
+  const text = cause instanceof Error && 'stderr' in cause ? String(cause.stderr) : String(cause)
+  return text.split('\n').find(line => line.includes('ERROR')) ?? text
 }

@@ -4,11 +4,12 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { findGuest } from '../guest/guest.ts'
 import { isAlive, markProcess, type ProcessMark, removeGuest, runDir } from '../guest/rundir.ts'
 import { LabError } from './error.ts'
 import { guestName } from './guest-machine.ts'
 import { removeProgram } from './program.ts'
-import { isDead, type LabDir, listLabs, readRecord, recordedProcesses, removeLabDir } from './record.ts'
+import { type LabDir, type LabRecord, listLabs, readRecord, recordedProcesses, removeLabDir } from './record.ts'
 
 const execFileAsync = promisify(execFile)
 const DEATH_DEADLINE_MS = 5000
@@ -22,6 +23,13 @@ export async function reapDeadLabs(): Promise<string[]> {
     reaped.push(dir.id)
   }
   return reaped
+}
+
+/** Its owner is gone; or, detached, its machine is: after a reboot, for one. */
+function isDead(dir: LabDir, record: LabRecord | null): boolean {
+  if (record === null) return true
+  if (record.owner !== null) return !isAlive(record.owner)
+  return record.machine === 'guest' ? findGuest(guestName(dir.id)) === null : namespaces(dir).length === 0
 }
 
 export async function reapLab(dir: LabDir): Promise<void> {

@@ -12,7 +12,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { isAlive, markProcess, type ProcessMark } from '../guest/rundir.ts'
+import { markProcess, type ProcessMark } from '../guest/rundir.ts'
 import { LabError } from './error.ts'
 
 const LABS = '/run/branchline-lab'
@@ -98,13 +98,6 @@ export function readMark(file: string): ProcessMark | null {
   }
   const [pid = '', start = ''] = text.trim().split(' ')
   return /^\d+$/.test(pid) && /^\d+$/.test(start) ? { pid: Number(pid), start } : null
-}
-
-/** A lab that nobody runs any more: its owner is gone, or, detached, nothing of it moves. */
-export function isDead(dir: LabDir, record: LabRecord | null): boolean {
-  if (record === null) return true
-  if (record.owner !== null) return !isAlive(record.owner)
-  return !recordedProcesses(dir).some(({ mark }) => isAlive(mark))
 }
 
 function self(): ProcessMark {

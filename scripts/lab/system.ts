@@ -43,13 +43,22 @@ export class System {
       nodes.map(node => [node.name, new Agent(lab, node, { ...options, program, port: orchestrator.port })]),
     )
     const system = new System(lab, orchestrator, agents)
-    for (const name of enterprises) await orchestrator.admin.enterprise.create.mutate({ name, security: lab.security })
-    // Gateways first: an edge's first state then has its gateway list.
-    for (const agent of system.gateways) await system.#enrol(agent, options.families ?? [4, 6])
-    for (const agent of system.edges) await system.#enrol(agent, options.families ?? [4, 6])
-    await Promise.all(system.agents.map(agent => agent.start()))
-    await Promise.all(system.edges.map(edge => system.connected(edge)))
+    try {
+      await system.#begin(enterprises, options.families ?? [4, 6])
+    } catch (error) {
+      await orchestrator.disconnect()
+      throw error
+    }
     return system
+  }
+
+  async #begin(enterprises: readonly string[], families: readonly (4 | 6)[]): Promise<void> {
+    const { admin } = this.orchestrator
+    for (const name of enterprises) await admin.enterprise.create.mutate({ name, security: this.lab.security })
+    // Gateways first: an edge's first state then has its gateway list.
+    for (const agent of [...this.gateways, ...this.edges]) await this.#enrol(agent, families)
+    await Promise.all(this.agents.map(agent => agent.start()))
+    await Promise.all(this.edges.map(edge => this.connected(edge)))
   }
 
   private constructor(lab: Lab, orchestrator: Orchestrator, agents: ReadonlyMap<string, Agent>) {
