@@ -86,13 +86,13 @@ it.each([
   expect(parseAddress(text)).toBeUndefined()
 })
 
-it('agrees with inet_pton about what an address is, and formats what it parsed to the same bytes', () => {
+it('agrees with inet_pton about what an address is, and formats what it parsed to the same bytes', async () => {
   const text = fc.oneof(
     fc.ipV4(),
     fc.ipV6(),
     fc.string({ unit: fc.constantFrom('0', '1', 'f', '9', ':', '.', '::'), maxLength: 20 }),
   )
-  fc.assert(
+  await fc.assert(
     fc.property(text, value => {
       const parsed = parseAddress(value)
       expect(parsed?.family ?? 0).toBe(isIP(value))
@@ -102,9 +102,9 @@ it('agrees with inet_pton about what an address is, and formats what it parsed t
   )
 })
 
-it('formats every address as the WHATWG URL parser does (RFC 5952 but for IPv4-mapped)', () => {
+it('formats every address as the WHATWG URL parser does (RFC 5952 but for IPv4-mapped)', async () => {
   const group = fc.constantFrom(0, 0, 0, 1, 0xab, 0xffff)
-  fc.assert(
+  await fc.assert(
     fc.property(fc.array(group, { minLength: 8, maxLength: 8 }), groups => {
       fc.pre(!(groups.slice(0, 5).every(value => value === 0) && groups[5] === 0xffff))
       const bytes = new Uint8Array(groups.flatMap(value => [value >> 8, value & 0xff]))
@@ -174,12 +174,12 @@ it.each([
   expect(prefixContains(prefix(outer), prefix(inner))).toBe(contains)
 })
 
-it('overlaps exactly when one contains the other', () => {
+it('overlaps exactly when one contains the other', async () => {
   const arbitrary = fc
     .tuple(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.nat(32))
     // Few distinct first bytes, so that overlaps happen.
     .map(([bytes, length]): Prefix => ({ family: 4, bytes: bytes.map(byte => byte & 0x81), length }))
-  fc.assert(
+  await fc.assert(
     fc.property(arbitrary, arbitrary, (a, b) => {
       expect(prefixesOverlap(a, b)).toBe(prefixContains(a, b) || prefixContains(b, a))
     }),
