@@ -3,12 +3,16 @@ import { z } from 'zod'
 import { canonicalPrefix, parseAddress } from './address.ts'
 
 /** CIDR in canonical form: host bits zero, RFC 5952 text. */
-export const prefixSchema = z
-  .string()
-  .refine(text => canonicalPrefix(text) !== undefined, 'must be a prefix like 10.1.0.0/24 or 2001:db8:1::/48 with zero host bits')
-  .transform(text => canonicalPrefix(text) ?? text)
+export const prefixSchema = z.string().transform((text, context) => {
+  const canonical = canonicalPrefix(text)
+  if (canonical !== undefined) return canonical
+  context.addIssue('must be a prefix like 10.1.0.0/24 or 2001:db8:1::/48 with zero host bits')
+  return z.NEVER
+})
 
-export const addressSchema = z.string().refine(text => parseAddress(text) !== undefined, 'must be an IPv4 or IPv6 address')
+export const addressSchema = z
+  .string()
+  .refine(text => parseAddress(text) !== undefined, 'must be an IPv4 or IPv6 address')
 
 export const uuidSchema = z.uuid()
 

@@ -87,6 +87,7 @@ export const refusalCodeSchema = z.enum([
   'role-not-allowed',
   'duplicate-node',
   'timestamp-replayed',
+  'clock-ahead',
   'full',
 ])
 export type RefusalCode = z.infer<typeof refusalCodeSchema>

@@ -153,6 +153,7 @@ export class Initiator {
 
   #refused(payload: ResponsePayload & { ok: false }): InitiatorResult {
     if (payload.after !== undefined) this.#timestamps.continueAfter(payload.after)
+    if (payload.code === 'clock-ahead') this.#timestamps.restart()
     const difference = (payload.time - this.#options.now()) / 1000
     const clocks =
       Math.abs(difference) < 60

@@ -62,6 +62,24 @@ describe('refusals by the responder', () => {
     })
   })
 
+  it('clock-ahead, and takes the same edge once its clock is right', () => {
+    const world = new World()
+    const edge = world.node('edge-a')
+    let clock = START + 31 * DAY
+    const initiator = world.initiator(edge, { now: () => clock })
+    const responder = world.responder()
+    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    expect(initiator.receive(reply.packet)).toMatchObject({
+      code: 'clock-ahead',
+      message: "the clock of edge-a is far ahead: set it right (this node's clock is 31 d ahead of the gateway's)",
+    })
+    expect(responder.timestamps.size).toBe(0)
+    clock = START
+    to('established', responder.receive(initiator.start(2, offer(edge)), SOURCE))
+    clock = START + 29 * DAY
+    to('established', responder.receive(initiator.start(3, offer(edge)), SOURCE))
+  })
+
   it('what the caller says, with the difference of the clocks', () => {
     const world = new World()
     const edge = world.node('edge-a')

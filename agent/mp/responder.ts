@@ -29,7 +29,7 @@ import { Handshake, parseSuite } from './noise.ts'
 import { checkMac1, formatResponse, type InitPacket, parsePacket, RESPONSE_OVERHEAD } from './packets.ts'
 import { decodePayload, encodePayload } from './payload.ts'
 import { type Ignored, ignored } from './reasons.ts'
-import { TimestampTable } from './timestamp.ts'
+import { MAX_AHEAD_MS, TimestampTable } from './timestamp.ts'
 
 const SUITE = parseSuite(NOISE_SUITE)
 /** Characters of a refusal's message: at three bytes each it fits into the answer to the shortest INIT. */
@@ -159,6 +159,9 @@ export class Responder {
         `${grant.nodeName} is ${grant.role}: only edges of an enterprise open tunnels`,
         { grant },
       )
+    }
+    if (init.timestamp / 1000 > now() + MAX_AHEAD_MS) {
+      return refuse('clock-ahead', `the clock of ${grant.nodeName} is far ahead: set it right`, { grant })
     }
     const fresh = this.timestamps.accept(initiatorStatic, init.timestamp)
     if (!fresh.ok) {

@@ -3,6 +3,12 @@
  * does the same with TAI64N).
  */
 
+/**
+ * ms by which a sender's clock may be ahead of the responder's. Without a bound one wrong clock would leave a timestamp that nobody can exceed: for its
+ * own key, and for others once the table forgets it.
+ */
+export const MAX_AHEAD_MS = 30 * 86_400_000
+
 /** One per static key: shared by all initiators that use it, whichever gateway they talk to. */
 export class TimestampSource {
   readonly #now: () => number
@@ -16,6 +22,11 @@ export class TimestampSource {
   next(): number {
     this.#last = Math.max(Math.floor(this.#now() * 1000), this.#last + 1)
     return this.#last
+  }
+
+  /** Follows the clock again, also backwards: it was set right after a time far ahead. */
+  restart(): void {
+    this.#last = 0
   }
 
   /** Goes on above `timestamp`, also when the clock was set back meanwhile. */
