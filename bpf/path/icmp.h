@@ -205,7 +205,6 @@ static __always_inline int icmp_to_host(struct __sk_buff *skb)
 	__builtin_memcpy(station, eth->h_source, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, eth->h_dest, ETH_ALEN);
 	__builtin_memcpy(eth->h_dest, station, ETH_ALEN);
-	count(COUNT_ICMP_SENT);
 	return bpf_redirect(skb->ifindex, 0);
 }
 
@@ -227,7 +226,6 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	peer = bpf_map_lookup_elem(&peers, &target);
 	if (!peer)
 		return TC_ACT_SHOT;
-	count(COUNT_ICMP_SENT);
 	return hand_to_peer(skb, config, peer, nexthop->flags & NH_F_SECURE);
 }
 
@@ -244,7 +242,10 @@ __noinline int answer(struct __sk_buff *skb, struct journey *j __nonnull, int ve
 	if (!icmp_permitted(j) || !icmp_turn() || icmp_write(skb, j) != GO_ON)
 		return TC_ACT_SHOT;
 	result = j->origin == FROM_LAN ? icmp_to_host(skb) : icmp_to_peer(skb, j);
-	return IS_DROP(result) ? TC_ACT_SHOT : result;
+	if (IS_DROP(result) || result == TC_ACT_SHOT)
+		return TC_ACT_SHOT;
+	count(COUNT_ICMP_SENT);
+	return result;
 }
 
 #endif

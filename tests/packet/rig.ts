@@ -9,6 +9,7 @@
  * 12 a peer that is gone, 13 a peer without paths, 14 secure over a peer without ESP, 15 an empty next hop. IPv6 alike: fd02:: is peer 9 clear.
  */
 
+import { expect } from 'vitest'
 import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
 import type { Hook, Maps } from '../../agent/kernel/port.ts'
@@ -57,6 +58,15 @@ export interface Outcome {
   /** Only what changed. */
   drops: Record<string, number>
   counters: Record<string, number>
+}
+
+/** What a row states. Drops are none unless it says which; counters it always says; packet and mark where they matter. */
+export type Expected = Pick<Outcome, 'verdict' | 'counters'> & Partial<Outcome>
+
+/** Every drop and counter that the row does not state fails it. */
+export function expectOutcome(out: Outcome, row: Expected): void {
+  const stated = { drops: {}, ...row }
+  expect(Object.fromEntries(Object.keys(stated).map(key => [key, out[key as keyof Outcome]]))).toEqual(stated)
 }
 
 export class Rig implements Disposable {
