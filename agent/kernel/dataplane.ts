@@ -3,7 +3,7 @@
  * is there in this build's layout: then new programs are loaded over the old maps and put in the place of the old ones. Anything
  * else is rebuilt whole. The node map is pinned last, with the layout hash in it: it says that the set is complete.
  */
-import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ABI_HASH, type Event, nodeConfigCodec } from '../../schema/abi.gen.ts'
 import { Attachments, removePin } from './attachments.ts'
@@ -56,7 +56,7 @@ export function openDataplane({ bpffs, esp, objects }: DataplaneOptions): Datapl
     programs,
     attachments,
     adopted,
-    mapFolder: folders.maps,
+    folders,
     adoption: adoption[pinned.kind],
     reason: pinned.kind === 'unusable' ? pinned.reason : undefined,
   })
@@ -109,12 +109,17 @@ function closeAll(maps: MapFds): void {
   for (const fd of maps.values()) closeFd(fd)
 }
 
+/** Leaves it when somebody else has put something in. */
+function removeFolder(path: string): void {
+  if (existsSync(path) && readdirSync(path).length === 0) rmdirSync(path)
+}
+
 interface Parts {
   programs: Programs
   attachments: Attachments
   /** Descriptors of adopted maps: ours to close, those of new maps belong to `programs`. */
   adopted: MapFds
-  mapFolder: string
+  folders: { maps: string; links: string }
   adoption: Adoption
   reason: string | undefined
 }
@@ -182,7 +187,9 @@ class LinuxDataplane implements Dataplane {
 
   destroy(): void {
     this.#parts.attachments.removeAll()
-    for (const name of readdirSync(this.#parts.mapFolder)) removePin(join(this.#parts.mapFolder, name))
+    const { maps, links } = this.#parts.folders
+    for (const name of readdirSync(maps)) removePin(join(maps, name))
+    for (const folder of [maps, links, dirname(maps)]) removeFolder(folder)
     this.close()
   }
 }

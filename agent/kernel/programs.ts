@@ -79,9 +79,9 @@ export function objectFiles(wanted: readonly Hook[]): string[] {
   return [...new Set(wanted.map(hook => hookPrograms[hook].object))]
 }
 
-/** Where the object files are: bpf/out of the source tree, or bpf beside the bundled command. @throws KernelError ENOENT */
+/** Where the object files are: bpf beside the bundled command, or bpf/out of the source tree. @throws KernelError ENOENT */
 export function findObjectFolder(): string {
-  const candidates = [join(import.meta.dirname, '../../bpf/out'), join(import.meta.dirname, 'bpf')]
+  const candidates = [join(import.meta.dirname, 'bpf'), join(import.meta.dirname, '../../bpf/out')]
   const found = candidates.find(folder => existsSync(join(folder, hookPrograms.wan.object)))
   if (!found)
     throw new KernelError('find', 'BPF object files', 'ENOENT', `not in ${candidates.join(' or ')}; run: npm run build`)

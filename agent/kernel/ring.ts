@@ -12,7 +12,7 @@ const SAMPLE = koffi.array('uint8', eventCodec.size, 'Typed')
  * @returns a function that closes the ring. @throws KernelError
  */
 export function openRing(mapFd: number, onEvent: (event: Event) => void): () => void {
-  const samples: Uint8Array[] = []
+  let samples: Uint8Array[] = []
   const callback = koffi.register((_context: Pointer, data: Pointer, size: number | bigint) => {
     // An exception must not cross the C frames of libbpf: handlers run after it.
     if (data !== null && Number(size) >= eventCodec.size) samples.push(koffi.decode(data, SAMPLE))
@@ -21,9 +21,11 @@ export function openRing(mapFd: number, onEvent: (event: Event) => void): () => 
   const ring = libbpf.checkPointer(libbpf.ringNew(mapFd, callback, null, null), 'open', 'map events')
   const registration = watchReadable(libbpf.ringEpollFd(ring), () => {
     libbpf.checkResult(libbpf.ringConsume(ring), 'read', 'map events')
-    for (const sample of samples.splice(0)) onEvent(eventCodec.decode(sample))
+    // Read again each time: a handler may close the ring, which empties them.
+    for (let sample = samples.shift(); sample; sample = samples.shift()) onEvent(eventCodec.decode(sample))
   })
   return () => {
+    samples = []
     registration.close()
     libbpf.ringFree(ring)
     koffi.unregister(callback)

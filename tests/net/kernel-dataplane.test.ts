@@ -5,12 +5,14 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
-import { unlinkSync } from 'node:fs'
+import { existsSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { pinObject } from '../../agent/kernel/bpf-object.ts'
 import { cable, expectCode, type Machine } from '../../agent/kernel/conformance.ts'
 import type { Dataplane, Link } from '../../agent/kernel/port.ts'
+import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
 import { ABI_MP_PORT, type Event, eventType } from '../../schema/abi.gen.ts'
 import { linuxMachine } from './kernel-machine.ts'
 
@@ -102,6 +104,7 @@ it('detaches and destroys at once', async () => {
   expect(dropped(dataplane)).toBe(1)
   dataplane.attach('wan', wan.ifindex)
   dataplane.destroy()
+  expect(existsSync(machine.bpffs)).toBe(false)
   const next = await open()
   expect(next.adoption).toBe('created')
   await sendRefused(1, 5, () => {})
@@ -124,7 +127,9 @@ it.each([
     'a program is where a map should be',
     () => {
       unlinkSync(pin('maps/ports'))
-      bpftool('prog', 'load', 'bpf/out/wan.bpf.o', pin('maps/ports'), 'type', 'classifier')
+      const programs = loadPrograms(findObjectFolder(), ['wan'])
+      pinObject(programs.programs.get('wan') ?? -1, pin('maps/ports'))
+      programs.close()
     },
     /^pinned map ports has /,
   ],

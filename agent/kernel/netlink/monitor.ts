@@ -23,9 +23,6 @@ export class Monitor {
 
   /** @returns a function that ends the subscription. @throws KernelError */
   watch(listener: Listener): () => void {
-    // A wrapper of its own, so that one function may be subscribed twice.
-    const entry: Listener = change => listener(change)
-    this.#listeners.add(entry)
     this.#socket ??= openNetlink({
       protocol: NETLINK_ROUTE,
       name: 'rtnetlink notifications',
@@ -36,6 +33,9 @@ export class Monitor {
       },
       onLoss: () => this.#notify({ what: 'overflow' }),
     })
+    // A wrapper of its own, so that one function may be subscribed twice.
+    const entry: Listener = change => listener(change)
+    this.#listeners.add(entry)
     return () => {
       this.#listeners.delete(entry)
       if (this.#listeners.size === 0) this.close()
