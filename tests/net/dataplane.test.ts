@@ -1,7 +1,7 @@
 /** Clear traffic between two branches over a gateway (topology: dataplane/branches.ts), both families inside and outside. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Branches } from './dataplane/branches.ts'
-import { capture, ping, transfer } from './dataplane/traffic.ts'
+import { capture, connectError, ping, sendProbe, transfer } from './dataplane/traffic.ts'
 import { CANARY } from './dataplane/transfer.ts'
 
 describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
@@ -28,6 +28,22 @@ describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
     expect(wan.bytes.includes(CANARY)).toBe(true)
   })
 
+  it('carries the node’s own packets between virtual addresses', async () => {
+    const { namespace } = branches.edges.a
+    expect(ping(namespace, '100.64.0.1', 10)).toBe(10)
+    const { sent, received } = await transfer(namespace, branches.gateway.namespace, '100.64.0.1', 5)
+    expect(received).toBe(sent)
+    expect(branches.edges.a.counters()['local-out']).toBeGreaterThan(1000)
+  })
+
+  it('measures the round trip by a probe', async () => {
+    const { a } = branches.edges
+    sendProbe(a.namespace, '100.64.0.1', 0)
+    await expect.poll(() => a.maps.pathState.get(0x100)?.probeReplies).toBe(1n)
+    expect(a.maps.pathState.get(0x100)?.rttUs).toBeLessThan(1_000_000)
+    expect(branches.gateway.counters()['probe-answered']).toBe(1)
+  })
+
   it('drops nothing and counts every number once', () => {
     const { a, b } = branches.edges
     for (const node of [a, b, branches.gateway]) expect(node.drops()).toEqual({})
@@ -35,5 +51,25 @@ describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
     const arrived = branches.gateway.maps.pathState.get(0x110)
     expect(arrived?.rxPackets).toBe(sent?.txPackets)
     expect(arrived?.rxHighest).toBe(sent?.txNumber)
+  })
+})
+
+/** The host's TCP leaves checksums to its device, and the edge cuts such a packet down to an ICMP quote: the error's checksum must hold on a wire. */
+describe('ICMP errors made of packets with unfinished checksums', () => {
+  let branches: Branches
+  beforeAll(() => {
+    branches = new Branches({ outer: 4, secure: false, wanMtu: 1500 })
+  })
+  afterAll(() => branches[Symbol.dispose]())
+
+  it.each([
+    ['finished by the sender', 'off', 'on'],
+    ['never finished', 'on', 'on'],
+    ['finished behind the edge', 'on', 'off'],
+  ])('%s', (_name, atHost, atEdge) => {
+    const { hosts, edges } = branches
+    hosts.a.run(`ethtool -K eth0 tx ${atHost}`)
+    edges.a.namespace.run(`ethtool -K lan0 tx ${atEdge}`)
+    for (const address of ['10.99.0.1', 'fd99::1']) expect(connectError(hosts.a, address)).toBe('ENETUNREACH')
   })
 })

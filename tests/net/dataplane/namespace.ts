@@ -19,9 +19,14 @@ export class Namespace implements Disposable {
     return `/run/netns/${this.name}`
   }
 
-  /** Standard output of a command line (words, no shell). nsenter and not `ip netns exec`: that would hide bpffs. @throws when it fails */
+  /** Standard output of a command line (words, no shell). @throws when it fails */
   run(command: string): string {
-    return execFileSync('nsenter', [`--net=${this.#path}`, ...command.split(' ')], {
+    return this.execute(command.split(' '))
+  }
+
+  /** The same of words that may hold spaces. nsenter and not `ip netns exec`: that would hide bpffs. */
+  execute(command: readonly string[]): string {
+    return execFileSync('nsenter', [`--net=${this.#path}`, ...command], {
       encoding: 'utf8',
       maxBuffer: 1 << 28,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -26,6 +26,19 @@ export async function transfer(from: Namespace, to: Namespace, address: string, 
   return { sent: sent.trim(), received: (await received).replace('ready', '').trim(), seconds }
 }
 
+/** The node's own packet that mp_ingress makes a probe of: its first byte is the path. */
+export function sendProbe(node: Namespace, vaddr: string, path: number): void {
+  const code = `const s = require('node:dgram').createSocket('udp4'); s.send(Buffer.from([${path}]), 2426, '${vaddr}', () => s.close())`
+  node.execute([process.execPath, '-e', code])
+}
+
+/** What connect(2) says within 3 s. */
+export function connectError(from: Namespace, address: string): string {
+  const code = `const s = require('node:net').connect({ host: '${address}', port: 9, timeout: 3000 })
+    s.on('error', e => console.log(e.code)).on('timeout', () => { console.log('timeout'); s.destroy() })`
+  return from.execute([process.execPath, '-e', code]).trim()
+}
+
 export interface Capture {
   /** Packets that are anything else than UDP with port 2426, ARP and IPv6 neighbour discovery. */
   foreign: string[]
