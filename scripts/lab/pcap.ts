@@ -22,6 +22,7 @@ export type PacketKind = 'mp' | 'neighbour' | 'other'
 
 export interface CaptureSummary {
   readonly packets: Readonly<Record<PacketKind, number>>
+  readonly ipv4: number
   /** Packets in which `needle` stands. */
   readonly matches: number
   /** The first packets of kind `other`, in hexadecimal from the network header. */
@@ -43,15 +44,17 @@ export function summarise(file: Buffer, { needle, end }: { needle: string; end: 
   const packets = { mp: 0, neighbour: 0, other: 0 }
   const strangers: string[] = []
   let matches = 0
+  let ipv4 = 0
   for (const record of records(file)) {
     if (record.includes(end)) break
     const kind = kindOf(record.readUInt16BE(0), record.subarray(SLL2_HEADER))
     packets[kind]++
+    if (record.readUInt16BE(0) === ETHERTYPE.ipv4) ipv4++
     if (record.includes(needle)) matches++
     if (kind === 'other' && strangers.length < 5)
       strangers.push(record.subarray(SLL2_HEADER, SLL2_HEADER + 64).toString('hex'))
   }
-  return { packets, matches, strangers }
+  return { packets, ipv4, matches, strangers }
 }
 
 /** The link-layer frames. The last one may be cut off when the writer was killed. */

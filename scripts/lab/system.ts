@@ -5,6 +5,7 @@ import { ABI_MP_PORT } from '../../schema/abi.gen.ts'
 import { Agent } from './agent.ts'
 import { LabError } from './error.ts'
 import type { Lab } from './lab.ts'
+import type { ExecResult } from './machine.ts'
 import { namespacePath, ORCHESTRATOR_ADDRESS } from './network.ts'
 import { Orchestrator } from './orchestrator.ts'
 import { LabProcess } from './process.ts'
@@ -28,6 +29,7 @@ const CONNECT_DEADLINE_MS = 90_000
 export class System {
   readonly lab: Lab
   readonly orchestrator: Orchestrator
+  readonly #program: readonly string[]
   readonly #agents: ReadonlyMap<string, Agent>
 
   /** Resolves when every edge has its tunnel to every gateway; VPNs are off. @throws LabError */
@@ -42,7 +44,7 @@ export class System {
     const agents = new Map(
       nodes.map(node => [node.name, new Agent(lab, node, { ...options, program, port: orchestrator.port })]),
     )
-    const system = new System(lab, orchestrator, agents)
+    const system = new System(lab, orchestrator, program, agents)
     try {
       await system.#begin(enterprises, options.families ?? [4, 6])
     } catch (error) {
@@ -61,9 +63,15 @@ export class System {
     await Promise.all(this.edges.map(edge => this.connected(edge)))
   }
 
-  private constructor(lab: Lab, orchestrator: Orchestrator, agents: ReadonlyMap<string, Agent>) {
+  private constructor(
+    lab: Lab,
+    orchestrator: Orchestrator,
+    program: readonly string[],
+    agents: ReadonlyMap<string, Agent>,
+  ) {
     this.lab = lab
     this.orchestrator = orchestrator
+    this.#program = program
     this.#agents = agents
   }
 
@@ -88,6 +96,11 @@ export class System {
 
   async vpn(enterprise: string, enabled: boolean): Promise<void> {
     await this.orchestrator.admin.vpn.set.mutate({ enterprise, enabled })
+  }
+
+  /** Runs `branchline <words>` on this host, as the admin. */
+  command(...words: string[]): Promise<ExecResult> {
+    return this.lab.host.exec([...this.#program, '--data-dir', this.orchestrator.dataDir, ...words])
   }
 
   /** Waits until the edge has a tunnel to every gateway. @throws LabError with the edge's log */

@@ -1,9 +1,29 @@
 import { LabError } from '../error.ts'
 import type { Scenario } from '../scenario.ts'
+import { agentKill } from './agent-kill.ts'
+import { edgeKilled } from './edge-killed.ts'
+import { gatewayReset } from './gateway-reset.ts'
 import { instantVpn } from './instant-vpn.ts'
+import { ipv6 } from './ipv6.ts'
+import { memory } from './memory.ts'
+import { mtu } from './mtu.ts'
+import { orchestratorDown } from './orchestrator-down.ts'
+import { rekey } from './rekey.ts'
+import { twoTenants } from './two-tenants.ts'
 
 /** In the order of `list`. */
-export const SCENARIOS: readonly Scenario[] = [instantVpn]
+export const SCENARIOS: readonly Scenario[] = [
+  instantVpn,
+  twoTenants,
+  agentKill,
+  gatewayReset,
+  edgeKilled,
+  rekey,
+  orchestratorDown,
+  ipv6,
+  mtu,
+  memory,
+]
 
 /** @throws LabError with the names that there are */
 export function findScenario(name: string): Scenario {

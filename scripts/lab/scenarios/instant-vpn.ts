@@ -6,13 +6,13 @@
 import { Capture } from '../capture.ts'
 import { Probe } from '../probe.ts'
 import type { Scenario, Stage } from '../scenario.ts'
+import { CHANGE_DEADLINE_MS } from '../steps.ts'
 import { claim } from '../story.ts'
 import { hostAddress, ping, TcpTransfer } from '../traffic.ts'
 import { until } from '../until.ts'
 
 const CANARY = 'branchline-canary-3f9a1c'
 const TOGGLES = 20
-const CHANGE_DEADLINE_MS = 15_000
 /** Where the nodes are emulated the figure says little about the product. */
 const NATIVE_BAR_MS = 250
 
@@ -49,8 +49,12 @@ export const instantVpn: Scenario = {
   },
 }
 
-/** @returns SAs with ESP, sessions without, of all nodes */
+/** @returns SAs with ESP, sessions without, of all nodes; once no session is being replaced */
 async function tunnels({ system, lab }: Stage): Promise<number> {
+  await until('each tunnel has one session', CHANGE_DEADLINE_MS, async () => {
+    const statuses = await Promise.all(system.agents.map(agent => agent.status()))
+    return statuses.flatMap(({ peers }) => peers).every(peer => peer.sessions === 1)
+  })
   const all = await Promise.all(system.agents.map(agent => agent.status()))
   const count = all.reduce(
     (sum, { associations, peers }) =>

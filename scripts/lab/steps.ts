@@ -1,0 +1,57 @@
+/** Steps and small experiments that several stories share. */
+import type { Agent } from './agent.ts'
+import { Flow, type FlowOptions } from './flow.ts'
+import type { Stage } from './scenario.ts'
+import { hostAddress, ping } from './traffic.ts'
+import { until } from './until.ts'
+
+export const CHANGE_DEADLINE_MS = 15_000
+
+/** Hosts that a toggle joins. */
+export const PAIRS: Readonly<Record<string, readonly [string, string]>> = { acme: ['a1', 'b1'], globex: ['c1', 'd1'] }
+
+/** Switches the VPN on and waits until the enterprise's hosts reach each other over both families. */
+export async function switchOn({ story, lab, system }: Stage, enterprise: string): Promise<void> {
+  await story.step(`${enterprise}: VPN on`, async () => {
+    await system.vpn(enterprise, true)
+    for (const family of [4, 6] as const)
+      await until(`the hosts of ${enterprise} reach each other`, CHANGE_DEADLINE_MS, async () => {
+        const [one = '', other = ''] = PAIRS[enterprise] ?? []
+        return (await ping(lab, one, other, family, 1)) === 1 && (await ping(lab, other, one, family, 1)) === 1
+      })
+  })
+}
+
+/** A flow from a1 to b1, without end. The emulated guest gets as much as it carries without losing packets by itself. */
+export function startFlow(stage: Stage, options: Partial<FlowOptions> = {}): Promise<Flow> {
+  const { lab } = stage
+  const from = options.from ?? 'a1'
+  const to = options.to ?? 'b1'
+  const common = { from, to, address: hostAddress(lab, to, 4), port: 7200, tag: `${from}-${to}`, pps: flowRate(stage) }
+  return Flow.start(lab, { ...common, ...options })
+}
+
+/** Packets per second. */
+export function flowRate({ lab }: Stage): number {
+  return lab.machine.kind === 'native' ? 1000 : 500
+}
+
+/** What a reset or a reboot takes: the process, its pins, snapshot, devices, SAs and rules. Identity and last known state stay. */
+export async function reboot({ lab }: Stage, agent: Agent): Promise<void> {
+  await agent.kill('KILL')
+  const script = `rm -rf ${agent.pins} ${agent.runDir}
+    ip link del mp0
+    if ip link show ipsec0 >/dev/null 2>&1; then ip link del ipsec0; ip xfrm state flush; ip xfrm policy flush; fi
+    for family in -4 -6; do while ip $family rule del priority 2426 2>/dev/null; do :; done; done
+    ip route flush table 2426 2>/dev/null || true`
+  await lab.run(agent.name, ['sh', '-ec', script])
+}
+
+/** Ends the flow and adds its figures: what was lost must be nothing. */
+export async function finishFlow({ story }: Stage, flow: Flow, name: string): Promise<void> {
+  const { sent, lost, duplicated, reordered, longestGapMs } = await flow.finish()
+  story.note(
+    `${sent} packets sent, ${duplicated} doubled, ${reordered} out of order, longest silence ${longestGapMs} ms`,
+  )
+  story.figure(`${name}-lost`, lost, 'packets', 0)
+}
