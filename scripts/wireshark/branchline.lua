@@ -24,6 +24,7 @@ local TYPES = {
   [10] = "COOKIE",
   [11] = "RESET",
 }
+local DATA = 1
 local PROBE_REPLY = 3
 
 -- Least UDP payload of each handshake type; schema/mpinit.ts.
@@ -99,13 +100,16 @@ local function tagged(tvb, pinfo, tree, root, kind)
     return
   end
   header(tvb, tree, kind)
-  pinfo.cols.info = string.format("%s session 0x%08x path %d number %s", TYPES[kind], tvb(4, 4):uint(), tvb(1, 1):uint(), tostring(tvb(8, 8):uint64()))
+  local info = string.format("%s session 0x%08x path %d number %s", TYPES[kind], tvb(4, 4):uint(), tvb(1, 1):uint(), tostring(tvb(8, 8):uint64()))
+  pinfo.cols.info = info
   local family = tvb(HEADER, 1):bitfield(0, 4)
   local inner = tvb(HEADER):tvb()
   tree:set_len(HEADER)
   local dissector = family == 4 and ipv4 or family == 6 and ipv6
   -- A payload that is cut short makes its own dissector throw.
   if not dissector or not pcall(dissector.call, dissector, inner, pinfo, root) then tree:add_proto_expert_info(e.inner) end
+  -- A host's packet speaks for itself in the list of packets; a probe's trigger says less than the probe.
+  if kind ~= DATA then pinfo.cols.info = info end
 end
 
 local handshake = {}

@@ -123,21 +123,21 @@ describe('tagged types', () => {
       udp(A4, B4, mp(KEY, typed(mpType.MP_PROBE), trigger)),
       udp(B4, A4, mp(KEY, typed(mpType.MP_PROBE_REPLY), trigger)),
     ]
-    const fields = ['branchline.type', 'branchline.trigger', 'branchline.fec_block', 'branchline.echo', '_ws.expert']
+    const fields = ['branchline.trigger', 'branchline.fec_block', 'branchline.echo', '_ws.expert', '_ws.col.Info']
     expect(await dissect(packets, fields)).toEqual([
       {
-        'branchline.type': '2',
         'branchline.trigger': '3',
         'branchline.fec_block': '99',
         'branchline.echo': '',
         '_ws.expert': '',
+        '_ws.col.Info': 'PROBE session 0x0abcdef0 path 3 number 4294967298',
       },
       {
-        'branchline.type': '3',
         'branchline.trigger': '3',
         'branchline.fec_block': '',
         'branchline.echo': '99',
         '_ws.expert': '',
+        '_ws.col.Info': 'PROBE_REPLY session 0x0abcdef0 path 3 number 4294967298',
       },
     ])
   })
