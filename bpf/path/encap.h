@@ -10,6 +10,7 @@
 #ifndef BRANCHLINE_ENCAP_H
 #define BRANCHLINE_ENCAP_H
 
+#include "checksum.h"
 #include "drop.h"
 #include "parse.h"
 #include "tag.h"
@@ -39,18 +40,6 @@ static __always_inline struct session *session_of(__u32 handle)
 	__u32 sid = HANDLE_SID(handle);
 
 	return bpf_map_lookup_elem(&sessions, &sid);
-}
-
-/* Internet checksum of a header without options. */
-static __always_inline __be16 ipv4_checksum(struct iphdr *ip)
-{
-	__u64 sum;
-
-	ip->check = 0;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
 }
 
 /* Makes `length` bytes of room behind the Ethernet header and lets skb->protocol say the outer family. */

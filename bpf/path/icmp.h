@@ -7,6 +7,7 @@
 #ifndef BRANCHLINE_ICMP_H
 #define BRANCHLINE_ICMP_H
 
+#include "checksum.h"
 #include "route.h"
 
 /* linux/icmp.h would draw in libc headers, which the target bpf has not; the names are the kernel's. */
@@ -145,15 +146,6 @@ __noinline __u32 icmp_sum(struct __sk_buff *skb, __u32 offset, __u32 length)
 	return sum;
 }
 
-static __always_inline __be16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 /* Turns the packet into the error about it. */
 __noinline int icmp_write(struct __sk_buff *skb, struct journey *j __nonnull)
 {
@@ -172,7 +164,7 @@ __noinline int icmp_write(struct __sk_buff *skb, struct journey *j __nonnull)
 		struct iphdr ip = { .version = 4, .ihl = 5, .tos = 0xc0, .tot_len = bpf_htons(head + quote), .frag_off = bpf_htons(IP_DF),
 				    .ttl = ICMP_TTL, .protocol = IPPROTO_ICMP, .saddr = mapped_ipv4(src), .daddr = mapped_ipv4(j->key.src) };
 
-		ip.check = fold(bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
+		ip.check = ipv4_checksum(&ip);
 		error.checksum = fold((__u64)sum + bpf_csum_diff(NULL, 0, (__be32 *)&error, sizeof(error), 0));
 		if (bpf_skb_store_bytes(skb, L3, &ip, sizeof(ip), 0))
 			return DROP(DROP_REWRITE);

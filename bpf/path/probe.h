@@ -25,6 +25,7 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 		__builtin_memcpy(&outer.v4.ip.saddr, a->dst, 4);
 		__builtin_memcpy(&outer.v4.ip.daddr, a->src, 4);
 		outer.v4.ip.ttl = PROBE_REPLY_TTL;
+		outer.v4.ip.check = 0;
 		outer.v4.ip.check = ipv4_checksum(&outer.v4.ip);
 		outer.v4.udp.source = a->dport;
 		outer.v4.udp.dest = a->sport;

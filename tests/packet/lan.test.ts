@@ -1,11 +1,10 @@
 /** lan_ingress: packet in, verdict, exact packet out, exact counters and drops. World: rig.ts. */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { ABI_NH_F_SECURE, nexthopKind } from '../../schema/abi.gen.ts'
 import { be32 } from '../../schema/address.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, type Family, host, type IcmpKind, icmpFrame } from './hosts.ts'
-import { expectOutcome, MTU, NEXT, OTHER_SID, REDIRECT, Rig, SHOT, SID, VRF } from './rig.ts'
+import { expectOutcome, NEXT, OTHER_SID, REDIRECT, Rig, SHOT, SID, VRF } from './rig.ts'
 
 const rig = new Rig()
 beforeEach(() => rig.reset())
@@ -15,7 +14,6 @@ const NEW = { 'lan-in': 1, 'flow-new': 1 }
 
 describe.each(FAMILIES)('IPv%i', family => {
   const to = (n: number) => ({ src: host(family), dst: behind(family, n) })
-  const header = family === 4 ? 20 : 40
 
   describe('goes on with one TTL less', () => {
     it.each([
@@ -161,93 +159,6 @@ describe.each(FAMILIES)('IPv%i', family => {
     })
   })
 
-  describe('size', () => {
-    const sized = (n: number, length: number, df = true) => ip({ ...to(n), df }, udp(7, 8, filler(length - header - 8)))
-
-    it.each([
-      ['clear', 2, MTU.clear, 'to-peer-clear'],
-      ['secure', 3, MTU.secure, 'to-peer-secure'],
-    ])('%s: the MTU passes, one byte more is answered', (_name, n, mtu, sent) => {
-      expectOutcome(rig.run('lan', ethernet(sized(n, mtu))), { verdict: REDIRECT, counters: { ...NEW, [sent]: 1 } })
-      expectOutcome(rig.run('lan', ethernet(sized(n, mtu + 1))), {
-        verdict: REDIRECT,
-        packet: icmpFrame(family, 'too-big', host(family), sized(n, mtu + 1), mtu),
-        drops: { 'too-big': 1 },
-        counters: { 'lan-in': 1, 'flow-hit': 1, 'icmp-sent': 1 },
-      })
-    })
-
-    it('secure without DF goes on in IPv4, for the kernel to fragment the ESP; clear does not', () => {
-      const secure = rig.run('lan', ethernet(sized(3, 1500, false)))
-      const clear = rig.run('lan', ethernet(sized(2, 1500, false)))
-      expect(clear.drops).toEqual({ 'too-big': 1 })
-      if (family === 4) {
-        expectOutcome(secure, { verdict: REDIRECT, mark: SID, counters: { ...NEW, 'to-peer-secure': 1 } })
-      } else {
-        expect(secure.drops).toEqual({ 'too-big': 1 })
-      }
-    })
-
-    it('of a GSO packet is that of its segments', () => {
-      const packet = ethernet(ip(to(2), tcp({ data: filler(2800) })))
-      const fits = MTU.clear - header - 20
-      expectOutcome(rig.run('lan', packet, { gsoSize: fits }), {
-        verdict: REDIRECT,
-        mark: SID,
-        counters: { ...NEW, 'to-peer-clear': 1 },
-      })
-      expectOutcome(rig.run('lan', packet, { gsoSize: fits + 1 }), {
-        verdict: REDIRECT,
-        packet: icmpFrame(family, 'too-big', host(family), packet.subarray(14), MTU.clear),
-        drops: { 'too-big': 1 },
-        counters: { 'lan-in': 1, 'flow-hit': 1, 'icmp-sent': 1 },
-      })
-    })
-  })
-
-  describe('MSS of a SYN', () => {
-    const syn = (flags: number, ...options: build.Bytes[]) =>
-      tcp({ flags, options: build.concat(...options), data: new Uint8Array(0) })
-    const NOP = Uint8Array.of(1)
-    const END = Uint8Array.of(0)
-    const TIMESTAMP = Uint8Array.of(8, 10, 1, 2, 3, 4, 5, 6, 7, 8)
-    const { mssOption } = build
-    const limit = (n: number) => (n === 3 ? MTU.secure : MTU.clear) - header - 20
-
-    it.each([
-      ['clear', 2],
-      ['secure', 3],
-    ])('is lowered to what fits: %s', (_name, n) => {
-      for (const flags of [build.SYN, build.SYN | build.ACK]) {
-        const out = rig.run('lan', ethernet(ip(to(n), syn(flags, mssOption(1460)))))
-        expect(out.packet).toEqual(ethernet(ip({ ...to(n), ttl: 63 }, syn(flags, mssOption(limit(n))))))
-        expect(out.counters).toHaveProperty('mss-clamped', 1)
-      }
-    })
-
-    it('is found behind other options, at odd offsets too', () => {
-      const around = (mss: number) => [NOP, TIMESTAMP, mssOption(mss), NOP]
-      const out = rig.run('lan', ethernet(ip(to(2), syn(build.SYN, ...around(9000)))))
-      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: 63 }, syn(build.SYN, ...around(limit(2))))))
-    })
-
-    it.each([
-      ['small enough', syn(build.SYN, mssOption(1000))],
-      ['just right', syn(build.SYN, mssOption(limit(2)))],
-      ['none', syn(build.SYN)],
-      ['behind the end of options', syn(build.SYN, END, NOP, NOP, NOP, mssOption(9000))],
-      ['of a wrong length', syn(build.SYN, Uint8Array.of(2, 3, 0xff, 1))],
-      ['behind an option of length 0', syn(build.SYN, Uint8Array.of(9, 0, 1, 1), mssOption(9000))],
-      ['behind an option of length 1', syn(build.SYN, Uint8Array.of(9, 1, 1, 1), mssOption(9000))],
-      ['behind an option that runs over the end', syn(build.SYN, Uint8Array.of(9, 200, 1, 1), mssOption(9000))],
-      ['not in a SYN', syn(build.ACK, mssOption(9000))],
-    ])('stays when it is %s', (_name, layer4) => {
-      const out = rig.run('lan', ethernet(ip(to(2), layer4)))
-      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: 63 }, layer4)))
-      expect(out.counters).not.toHaveProperty('mss-clamped')
-    })
-  })
-
   describe('leaves to the stack', () => {
     const packet = ip({ src: host(family), dst: behind(family, 2) }, udp(1, 2))
     it.each([
@@ -273,43 +184,6 @@ describe.each(FAMILIES)('IPv%i', family => {
     const frame = ethernet(packet, { type: family === 4 ? 0x0800 : 0x86dd })
     const out = rig.run('lan', frame)
     expect(out).toEqual({ verdict: SHOT, packet: frame, mark: 0, drops: { 'inner-malformed': 1 }, counters: {} })
-  })
-
-  describe('flows', () => {
-    const packet = ethernet(ip(to(2), tcp()))
-
-    it('are looked up once, until routes change', () => {
-      expect(rig.run('lan', packet).counters).toEqual({ ...NEW, 'to-peer-clear': 1 })
-      rig.setNexthop(2, nexthopKind.NH_PEER, ABI_NH_F_SECURE, 9)
-      // The flow remembers the index, so a changed next hop counts at once.
-      expect(rig.run('lan', packet).counters).toEqual({ 'lan-in': 1, 'flow-hit': 1, 'to-peer-secure': 1 })
-      rig.setNexthop(2, nexthopKind.NH_PEER, 0, 9)
-      rig.maps.fib.set({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 }, 4)
-      expect(rig.run('lan', packet).mark).toBe(SID)
-      rig.setNode({ routeEpoch: 2 })
-      const out = rig.run('lan', packet)
-      expectOutcome(out, { verdict: REDIRECT, mark: OTHER_SID, counters: { 'lan-in': 1, 'to-peer-clear': 1 } })
-      const [entry] = rig.maps.flows.entries()
-      expect(entry?.[1]).toMatchObject({
-        nexthop: 4,
-        routeEpoch: 2,
-        packets: 4n,
-        bytes: 4n * BigInt(packet.length - 14),
-      })
-      rig.maps.fib.delete({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 })
-    })
-
-    it('are not kept for what goes nowhere', () => {
-      for (const n of [10, 11, 15]) rig.run('lan', ethernet(ip(to(n), tcp())))
-      expect(rig.maps.flows.entries()).toEqual([])
-    })
-
-    it('are one for all fragments of a packet', () => {
-      const fragment = (offset: number, more: boolean) => ({ ...to(3), df: false, fragment: { offset, more } })
-      rig.run('lan', ethernet(ip(fragment(0, true), udp(7, 8, filler(64)))))
-      const later = rig.run('lan', ethernet(ip(fragment(72, false), build.raw(17, filler(30)))))
-      expect(later.counters).toEqual({ 'lan-in': 1, 'flow-hit': 1, 'to-peer-secure': 1 })
-    })
   })
 
   it.each([

@@ -264,36 +264,6 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
   })
 })
 
-describe('the replay window', () => {
-  const payload = ip({ src: PEER, dst: NODE }, build.esp())
-  const send = (number: bigint) => rig.run('wan', arrives(4, payload, { number }))
-  const verdicts = (...numbers: bigint[]) => numbers.map(number => Object.keys(send(number).drops)[0] ?? 'accepted')
-
-  it('accepts every order once', () => {
-    expect(verdicts(5n, 3n, 4n, 1n, 2n, 0n)).toEqual(Array.from({ length: 6 }, () => 'accepted'))
-    expect(verdicts(0n, 1n, 2n, 3n, 4n, 5n)).toEqual(Array.from({ length: 6 }, () => 'mp-replay'))
-  })
-
-  it('reaches back 63 words behind that of the newest number', () => {
-    expect(verdicts(5000n, 93n * 32n, 93n * 32n - 1n)).toEqual(['accepted', 'accepted', 'mp-too-old'])
-    expect(rig.maps.pathState.get(SID)?.rxHighest).toBe(5000n)
-  })
-
-  it('refuses an epoch that its word has left, whatever rx_highest says', () => {
-    rig.setState(SID, { window: Array.from({ length: 64 }, () => 3n << 32n), rxHighest: 0n })
-    expect(verdicts(2048n * 3n - 1n, 2048n * 3n)).toEqual(['mp-too-old', 'accepted'])
-  })
-
-  it('ends where an epoch would not fit: 2^43', () => {
-    expect(verdicts((1n << 43n) - 1n, 1n << 43n, (1n << 64n) - 1n)).toEqual(['accepted', 'mp-replay', 'mp-replay'])
-  })
-
-  it('is each path’s own', () => {
-    expect(send(7n).drops).toEqual({})
-    expect(rig.run('wan', arrives(6, payload, { number: 7n })).drops).toEqual({})
-  })
-})
-
 it('tags as the TypeScript SipHash does, over header and payload', () => {
   const frame = arrives(4, ip({ src: PEER, dst: NODE }, build.esp()), { number: 1n, timestampUs: 77, policyVersion: 3 })
   const message = frame.subarray(14 + 28)

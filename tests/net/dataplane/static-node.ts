@@ -1,4 +1,5 @@
 /** A node without an agent: the real programs on real devices of one namespace, over maps that the test writes itself. */
+import type { FibKey } from '../../../agent/kernel/fib-key.ts'
 import { checkResult, linkCreate } from '../../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
 import { closeFd } from '../../../agent/kernel/native.ts'
@@ -152,10 +153,17 @@ export class StaticNode implements Disposable {
   }
 
   addRoute(prefix: string, nexthop: Omit<Nexthop, 'reserved'>): void {
-    const [address = '', length = ''] = prefix.split('/')
     const index = ++this.#nexthops
     this.maps.nexthops.set(index, { ...nexthop, reserved: 0 })
-    this.maps.fib.set({ vrf: VRF, address, prefixLength: Number(length) }, index)
+    this.maps.fib.set(fibKey(prefix), index)
+  }
+
+  /** Another next hop for a prefix that has a route. Flows hold its index and so follow at once. */
+  changeRoute(prefix: string, change: Partial<Nexthop>): void {
+    const index = this.maps.fib.get(fibKey(prefix))
+    const nexthop = index === undefined ? undefined : this.maps.nexthops.get(index)
+    if (index === undefined || !nexthop) throw new Error(`no route ${prefix}`)
+    this.maps.nexthops.set(index, { ...nexthop, ...change })
   }
 
   /** Those that are not zero. */
@@ -171,6 +179,11 @@ export class StaticNode implements Disposable {
     for (const link of this.#links) closeFd(link)
     this.#programs.close()
   }
+}
+
+function fibKey(prefix: string): FibKey {
+  const [address = '', length = ''] = prefix.split('/')
+  return { vrf: VRF, address, prefixLength: Number(length) }
 }
 
 /** IPv4 in the first four of 16 bytes, as path_conf has it. */

@@ -9,8 +9,10 @@ import type { Namespace } from './namespace.ts'
 const TRANSFER = join(import.meta.dirname, 'transfer.ts')
 
 /** Packets answered of `count`. */
-export function ping(from: Namespace, address: string, count: number, options = ''): number {
-  const out = from.run(`ping -n -c ${count} -i 0.02 -W 3${options} ${address}`)
+export function ping(from: Namespace, address: string, count: number, options: readonly string[] = []): number {
+  // ping fails when nothing came back, which is an answer here.
+  const command = ['ping', '-n', '-c', `${count}`, '-i', '0.02', '-W', '2', ...options, address]
+  const out = from.execute(['sh', '-c', `${command.join(' ')} || true`])
   return Number(/(\d+) received/.exec(out)?.[1])
 }
 
