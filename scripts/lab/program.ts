@@ -18,7 +18,7 @@ export async function buildProgram(id: string): Promise<string[]> {
   await promisify(execFile)(node, argv).catch(cause => {
     throw new LabError('command', `the command cannot be bundled (npm run build): ${firstLine(cause)}`, { cause })
   })
-  return [node, '--enable-source-maps', join(folder(id), 'branchline.js')]
+  return [node, join(folder(id), 'branchline.js')]
 }
 
 export function removeProgram(id: string): void {
