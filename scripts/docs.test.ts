@@ -1,5 +1,5 @@
 /** Keeps README.md and docs/ honest: names, paths, commands, sizes and examples in them are those of the code. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
@@ -138,6 +138,25 @@ describe('operations.md', () => {
     const { timers } = agentConfigSchema.parse({ wan: [{ name: 'inet', interface: 'wan0' }] })
     const rows = page('docs/operations.md').matchAll(/^\| `(\w+(?:Ms|S))` \| (\d+) \|/gm)
     expect(Object.fromEntries([...rows].map(([, name = '', value]) => [name, Number(value)]))).toEqual(timers)
+  })
+
+  it('explains messages that there are', () => {
+    const sources = globSync('{agent,cli,orchestrator}/**/*.ts', {
+      cwd: REPO,
+      exclude: path => path.endsWith('.test.ts'),
+    })
+    // Values that a message quotes are written as dots in the page.
+    const written = sources
+      .map(path => readFileSync(join(REPO, path), 'utf8').replaceAll(/\$\{[^}]*\}/g, '...'))
+      .join('\n')
+    const rows = tableUnder(page('docs/operations.md'), 'When something is wrong')
+    const messages = firstColumn(rows).filter(name => !name.startsWith('branchline '))
+    expect(messages.length).toBeGreaterThan(30)
+    const parts = messages
+      .flatMap(message => message.split('...'))
+      .map(part => part.trim())
+      .filter(part => part.length > 1)
+    expect(parts.filter(part => !written.includes(part))).toEqual([])
   })
 
   it('shows a configuration that the agent takes', () => {
