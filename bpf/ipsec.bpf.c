@@ -22,7 +22,10 @@ struct bpf_xfrm_info {
 extern int bpf_skb_get_xfrm_info(struct __sk_buff *skb, struct bpf_xfrm_info *to) __ksym;
 extern int bpf_skb_set_xfrm_info(struct __sk_buff *skb, const struct bpf_xfrm_info *from) __ksym;
 
-/* The kernel's own multicast (MLD, router solicitations), which every IPv6 device sends. No SA is for it: without metadata ipsec0 refuses it by itself. */
+/*
+ * The kernel's own multicast (MLD, router solicitations), which every IPv6 device sends. No SA is for it: without metadata ipsec0
+ * refuses it by itself.
+ */
 static __always_inline bool is_kernel_chatter(struct __sk_buff *skb)
 {
 	__u8 first;

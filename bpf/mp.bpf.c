@@ -36,8 +36,8 @@ static __always_inline bool is_own(const struct journey *j)
 }
 
 /*
- * The path of the node's own packet: the mark's, where the kernel kept it through XFRM and the mark's peer is the destination's, else the best
- * one. GO_ON, or a reason to drop it.
+ * The path of the node's own packet: the mark's, where the kernel kept it through XFRM and the mark's peer is the destination's,
+ * else the best one. GO_ON, or a reason to drop it.
  */
 static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 {
@@ -124,7 +124,8 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (is_link_scope(j))
 		return TCX_NEXT;
-	if (is_own(j))
+	/* An ICMP error about a tunnelled packet is from us too, but to a host: the mark knows its way. ESP never has one here. */
+	if (is_own(j) && (peer_at(j) || j->key.proto == IPPROTO_ESP))
 		return own_out(skb, j);
 	if (!skb->mark || !session_of(skb->mark))
 		return DROP(DROP_NOT_OURS);

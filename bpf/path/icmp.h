@@ -125,8 +125,9 @@ static __always_inline bool icmp_source(struct __sk_buff *skb, const struct jour
 }
 
 /*
- * Sum of the quoted bytes, `length` of them from `offset`, as they will be on the wire. A checksum that is still to be completed makes all from
- * its start add up to the complement of what its field holds now (local checksum offload, Documentation/networking/checksum-offloads.rst).
+ * Sum of the quoted bytes, `length` of them from `offset`, as they will be on the wire. A checksum that is still to be completed
+ * makes all from its start add up to the complement of what its field holds now (local checksum offload,
+ * Documentation/networking/checksum-offloads.rst).
  */
 __noinline __u32 icmp_sum(struct __sk_buff *skb, __u32 offset, __u32 length)
 {

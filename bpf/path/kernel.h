@@ -31,8 +31,8 @@
 #define CHECKSUM_PARTIAL 3 /* linux/skbuff.h: the device or the kernel completes the checksum on its way out */
 
 /*
- * An argument of a global function that is never NULL (kernel 6.8). The stages are global, not static, functions: the verifier walks each of
- * them once by itself instead of once per path that leads to it.
+ * An argument of a global function that is never NULL (kernel 6.8). The stages are global, not static, functions: the verifier
+ * walks each of them once by itself instead of once per path that leads to it.
  */
 #define __nonnull __attribute__((btf_decl_tag("arg:nonnull")))
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Lowers the MSS option of a SYN to what fits the tunnel, so that TCP works where ICMP is filtered. A SYN without the option is left alone: its default (RFC 9293: 536, 1220) fits. */
+/*
+ * Lowers the MSS option of a SYN to what fits the tunnel, so that TCP works where ICMP is filtered. A SYN without the option is
+ * left alone: its default (RFC 9293: 536, 1220) fits.
+ */
 #ifndef BRANCHLINE_MSS_H
 #define BRANCHLINE_MSS_H
 

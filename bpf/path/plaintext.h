@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Backstop against esp4_offload: an SA made while that module is loaded leaves its packets at mp0 as ESP header, IV and the plain packet,
- * to be encrypted by a device later. Here they must already be ciphertext. A false alarm needs a cipher block that starts like an IP header, states
- * exactly the length left, and (IPv4) has a right checksum or (IPv6) names a common protocol: 1 packet in 10^10, or in 10^7.
+ * Backstop against esp4_offload: an SA made while that module is loaded leaves its packets at mp0 as ESP header, IV and the plain
+ * packet, to be encrypted by a device later. Here they must already be ciphertext. A false alarm needs a cipher block that starts
+ * like an IP header, states exactly the length left, and (IPv4) has a right checksum or (IPv6) names a common protocol: 1 packet in
+ * 10^12, or in 10^8.
  */
 #ifndef BRANCHLINE_PLAINTEXT_H
 #define BRANCHLINE_PLAINTEXT_H

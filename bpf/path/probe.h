@@ -44,7 +44,8 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 }
 
 /* Answers where the probe came from; the path need not be learned yet. Same payload, own number, the probe's timestamp echoed. */
-__noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, const struct session *session __nonnull, struct path_state *state __nonnull)
+__noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, const struct session *session __nonnull,
+			     struct path_state *state __nonnull)
 {
 	__be32 asked = a->mp.timestamp_us;
 	__u64 now = clock_precise();

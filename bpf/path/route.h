@@ -98,6 +98,9 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 
 	if (!config)
 		return DROP(DROP_NO_ROUTE);
+	/* Nobody's packet comes from our virtual address: a peer would take it for the node's own. */
+	if (j->family == FAMILY_IPV4 && mapped_ipv4(j->key.src) == config->vaddr)
+		return DROP(DROP_INNER_SPOOFED);
 	nexthop = flow_nexthop(j, config);
 	if (!nexthop || nexthop->kind == NH_NONE)
 		return refuse(j, DROP_NO_ROUTE, ANSWER_UNREACHABLE);

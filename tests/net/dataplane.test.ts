@@ -1,5 +1,6 @@
 /** Clear traffic between two branches over a gateway (topology: dataplane/branches.ts), both families inside and outside. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { nexthopKind } from '../../schema/abi.gen.ts'
 import { Branches } from './dataplane/branches.ts'
 import { capture, connectError, ping, sendProbe, transfer } from './dataplane/traffic.ts'
 import { CANARY } from './dataplane/transfer.ts'
@@ -52,6 +53,17 @@ describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
     expect(arrived?.rxPackets).toBe(sent?.txPackets)
     expect(arrived?.rxHighest).toBe(sent?.txNumber)
   })
+})
+
+it.each([
+  ['10.2.0.2', '10.2.0.0/24'],
+  ['fd02::2', 'fd02::/64'],
+])('an ICMP error of the gateway reaches the host: %s', (address, prefix) => {
+  using branches = new Branches({ outer: 4, secure: false, wanMtu: 1500 })
+  branches.gateway.changeRoute(prefix, { kind: nexthopKind.NH_UNREACHABLE, target: 0 })
+  expect(connectError(branches.hosts.a, address)).toBe('ENETUNREACH')
+  // Neighbour discovery may take longer than TCP waits: then there are two.
+  expect(Object.keys(branches.gateway.drops())).toEqual(['unreachable'])
 })
 
 /** The host's TCP leaves checksums to its device, and the edge cuts such a packet down to an ICMP quote: the error's checksum must hold on a wire. */

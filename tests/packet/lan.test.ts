@@ -4,7 +4,7 @@ import { be32 } from '../../schema/address.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, type Family, host, type IcmpKind, icmpFrame } from './hosts.ts'
-import { expectOutcome, NEXT, OTHER_SID, REDIRECT, Rig, SHOT, SID, VRF } from './rig.ts'
+import { expectOutcome, NEXT, NODE, OTHER_SID, REDIRECT, Rig, SHOT, SID, VRF } from './rig.ts'
 
 const rig = new Rig()
 beforeEach(() => rig.reset())
@@ -194,6 +194,11 @@ describe.each(FAMILIES)('IPv%i', family => {
     rig.setPeer(9, { pathMask, pathBest })
     expect(rig.run('lan', ethernet(ip(to(2), tcp()))).mark).toBe(handle)
   })
+})
+
+it('refuses the node’s own virtual address as a source', () => {
+  const out = rig.run('lan', ethernet(ip({ src: NODE, dst: behind(4, 2) }, tcp())))
+  expectOutcome(out, { verdict: SHOT, drops: { 'inner-spoofed': 1 }, counters: { 'lan-in': 1 } })
 })
 
 describe('extension headers and options', () => {

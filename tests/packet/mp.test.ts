@@ -232,6 +232,13 @@ describe('mp_ingress', () => {
     expect(ipOf(out.packet)).toEqual(expected(6, out.packet, packet))
   })
 
+  it('sends the node’s ICMP error to a host by its mark', () => {
+    const packet = ip({ src: NODE, dst: behind(4, 2) }, icmp(4, 3))
+    const out = rig.run('mp-ingress', ethernet(packet), { mark: SID })
+    expectOutcome(out, { verdict: REDIRECT, counters: { 'mp-out': 1 } })
+    expect(ipOf(out.packet)).toEqual(expected(4, out.packet, packet))
+  })
+
   it('finds the other peer too', () => {
     const packet = ip({ src: NODE, dst: OTHER }, tcp())
     const out = rig.run('mp-ingress', ethernet(packet))

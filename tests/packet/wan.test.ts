@@ -191,6 +191,15 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
     expect(state?.lastRxNs).toBeGreaterThan(before - 20_000_000n)
   })
 
+  it('refuses to forward what claims to come from the node itself', () => {
+    const out = rig.run('wan', arrives(outside, ip({ src: NODE, dst: behind(4, 4) }, tcp())))
+    expectOutcome(out, {
+      verdict: SHOT,
+      drops: { 'inner-spoofed': 1 },
+      counters: { ...IN, 'from-peer-clear': 1 },
+    })
+  })
+
   describe('a probe', () => {
     const payload = ip({ src: PEER, dst: NODE }, udp(2426, 2426, filler(20)))
     const probe = () => arrives(outside, payload, { type: mpType.MP_PROBE, timestampUs: 0x12345678, number: 9n }, 0x28)
