@@ -113,6 +113,8 @@ function fetchFromSocket(
         method: init?.method ?? 'GET',
         headers: Object.fromEntries(new Headers(init?.headers)),
         timeout: timeoutMs,
+        // A kept connection may lead to an agent that was replaced since.
+        agent: false,
       },
       answer => {
         const parts: Buffer[] = []

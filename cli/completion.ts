@@ -68,7 +68,7 @@ export async function complete(
     return fits([...options.filter(option => !option.hidden).flatMap(option => option.long ?? []), '--help'])
   }
   const nouns = command.createHelp().visibleCommands(command)
-  if (nouns.length > 0) return fits(nouns.map(child => child.name()))
+  if (nouns.length > 0) return positional === 0 ? fits(nouns.map(child => child.name())) : []
   const argument =
     command.registeredArguments[positional] ?? command.registeredArguments.findLast(last => last.variadic)
   return argument ? fits(argument.argChoices ?? (await valueNames(argument.name(), fetchNames))) : []

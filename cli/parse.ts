@@ -1,4 +1,5 @@
 /** Option values that several commands share. A wrong one is an InvalidArgumentError: commander names the option. */
+import { isIPv6 } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 
 export interface HostPort {
@@ -10,8 +11,7 @@ export interface HostPort {
 export function parseHostPort(text: string, defaultPort: number): HostPort {
   const bracketed = /^\[([^\]]+)\](?::(\d+))?$/.exec(text)
   const plain = /^([^:]+)(?::(\d+))?$/.exec(text)
-  const bare = /^[0-9a-fA-F:.]+$/.test(text) && text.split(':').length > 2
-  const [, host, digits] = bracketed ?? (bare ? ['', text] : plain) ?? []
+  const [, host, digits] = bracketed ?? (isIPv6(text) ? ['', text] : plain) ?? []
   const port = digits === undefined ? defaultPort : Number(digits)
   if (host === undefined || port > 65535) {
     throw new InvalidArgumentError(`${text} must be an address with a port, like 192.0.2.1:2426 or [2001:db8::1]:2426`)

@@ -173,9 +173,13 @@ export class IntentClient extends EventEmitter<Happenings> {
     const state = parsed.data
     if (state.revision === this.#state.revision) return
     this.#state = state
-    // First act, then remember: the disk must not delay a toggle.
-    this.emit('state', state)
+    // First act, then remember: the disk must not delay a toggle, nor a listener that fails keep the state from being remembered.
     this.#saving = this.#saving.then(() => this.#save(state))
+    try {
+      this.emit('state', state)
+    } catch (error) {
+      this.#log.error({ err: error, revision: state.revision }, 'a state was not taken up')
+    }
   }
 
   async #save(state: NodeState): Promise<void> {

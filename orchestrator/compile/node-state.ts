@@ -5,12 +5,13 @@ import type { GatewayEntry, NodeState } from '../../schema/node-state.ts'
 /** All that one node's state depends on, read at one moment. */
 export interface NodeIntent {
   node: { id: string; name: string; role: Role; revision: number }
-  /** Newest grant, as a signed envelope. */
-  grant: Uint8Array
+  /** Newest grant, a signed envelope in base64. */
+  grant: string
   enterprise: { id: string; name: string; security: Security; vpnEnabled: boolean } | null
   subnets: readonly { prefix: string; enabled: boolean }[]
   gateways: readonly GatewayEntry[]
-  trust: { anchors: readonly Uint8Array[]; revocations: Uint8Array | null }
+  /** Base64, as in node state. */
+  trust: { anchors: readonly string[]; revocations: string | null }
 }
 
 export function compileNodeState(intent: NodeIntent): NodeState {
@@ -20,8 +21,8 @@ export function compileNodeState(intent: NodeIntent): NodeState {
     node: node.id,
     name: node.name,
     role: node.role,
-    grant: base64(intent.grant),
-    trust: { anchors: trust.anchors.map(base64), revocations: trust.revocations ? base64(trust.revocations) : null },
+    grant: intent.grant,
+    trust: { anchors: [...trust.anchors], revocations: trust.revocations },
   }
   // Gateways are configured by edges (DESIGN §2 rule 1): of tenants they are told nothing here.
   if (node.role === 'gateway' || enterprise === null) return { ...common, gateways: [], vpn: null }
@@ -39,8 +40,4 @@ export function compileNodeState(intent: NodeIntent): NodeState {
       })),
     },
   }
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')
 }

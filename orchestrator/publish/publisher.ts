@@ -60,7 +60,7 @@ export class Publisher {
   readonly #onError: PublisherOptions['onError']
   readonly #subscribers = new Map<string, Set<Subscriber>>()
   #marked = new Set<string>()
-  #pumping: Promise<void> | undefined
+  #pumping = false
 
   constructor(options: PublisherOptions) {
     this.#load = options.load
@@ -80,9 +80,9 @@ export class Publisher {
   #mark(node: string): void {
     if (!this.#subscribers.has(node)) return
     this.#marked.add(node)
-    this.#pumping ??= this.#pump().finally(() => {
-      this.#pumping = undefined
-    })
+    if (this.#pumping) return
+    this.#pumping = true
+    void this.#pump()
   }
 
   async #pump(): Promise<void> {
@@ -102,6 +102,7 @@ export class Publisher {
         await delay(1000, undefined, { ref: false })
       }
     }
+    this.#pumping = false
   }
 
   /**

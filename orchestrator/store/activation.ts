@@ -5,7 +5,8 @@ import { type ActivationRequest, formatActivationKey } from '../../schema/activa
 import { OrchestratorError } from '../error.ts'
 import type { Authority, IssuedCertificate } from '../pki/authority.ts'
 import type { Grants } from './grants.ts'
-import { everyEdgeState, findNode } from './nodes.ts'
+import { findNode } from './nodes.ts'
+import { bumpEdges } from './revision.ts'
 import { activationKeys, certificates, nodes } from './schema.ts'
 import type { Work } from './store.ts'
 
@@ -83,7 +84,7 @@ export async function activateNode(
   await work.db.delete(certificates).where(eq(certificates.node, node.id))
   await work.db.update(nodes).set({ staticKey, status: 'active', activated: work.now }).where(eq(nodes.id, node.id))
   await signer.issue(work, [node.id])
-  if (node.role === 'gateway') await everyEdgeState(work)
+  if (node.role === 'gateway') await bumpEdges(work)
   await work.record({
     action: 'node.activate',
     object: `node:${node.name}`,

@@ -4,6 +4,7 @@ import { and, asc, count, eq, ne, sql } from 'drizzle-orm'
 import type { Security } from '../../schema/common.ts'
 import { OrchestratorError } from '../error.ts'
 import type { Database } from './database.ts'
+import { bumpEnterprise, bumpNode } from './revision.ts'
 import { enterprises, nodes, subnets } from './schema.ts'
 import type { Work } from './store.ts'
 
@@ -89,17 +90,13 @@ export async function setVpn(
     .where(and(eq(enterprises.id, enterprise.id), ne(enterprises.vpnEnabled, input.enabled)))
     .returning({ id: enterprises.id })
   if (switched.length === 0) return { changed: false }
-  await work.db
-    .update(nodes)
-    .set({ revision: sql`${nodes.revision} + 1` })
-    .where(and(eq(nodes.enterprise, enterprise.id), ne(nodes.role, 'gateway')))
   await work.record({
     action: `vpn.${word}`,
     object: `enterprise:${enterprise.name}`,
     enterprise: enterprise.name,
     message: `VPN of ${enterprise.name} switched ${word}`,
   })
-  await work.changed({ scope: 'enterprise', enterprise: enterprise.id })
+  await bumpEnterprise(work, enterprise.id)
   return { changed: true }
 }
 
@@ -112,10 +109,6 @@ async function setSubnet(work: Work, enterprise: Enterprise, prefix: string, ena
   }
   if (found.enabled === enabled) return { changed: false }
   await work.db.update(subnets).set({ enabled }).where(own)
-  await work.db
-    .update(nodes)
-    .set({ revision: sql`${nodes.revision} + 1` })
-    .where(eq(nodes.id, found.node))
   const word = enabled ? 'on' : 'off'
   await work.record({
     action: `vpn.${word}`,
@@ -123,6 +116,6 @@ async function setSubnet(work: Work, enterprise: Enterprise, prefix: string, ena
     enterprise: enterprise.name,
     message: `VPN of ${enterprise.name} switched ${word} for ${prefix}`,
   })
-  await work.changed({ scope: 'node', node: found.node })
+  await bumpNode(work, found.node)
   return { changed: true }
 }

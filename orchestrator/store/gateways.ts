@@ -1,9 +1,10 @@
 /** Where edges find gateways, and which gateways serve which enterprise. */
-import { and, eq, sql } from 'drizzle-orm'
+import { and, eq } from 'drizzle-orm'
 import { OrchestratorError } from '../error.ts'
 import { findEnterprise } from './enterprises.ts'
-import { everyEdgeState, findNode } from './nodes.ts'
-import { gatewayAssignments, gatewayEndpoints, nodes } from './schema.ts'
+import { findNode } from './nodes.ts'
+import { bumpEdges, bumpEnterprise } from './revision.ts'
+import { gatewayAssignments, gatewayEndpoints } from './schema.ts'
 import type { Work } from './store.ts'
 
 export interface Endpoint {
@@ -35,7 +36,7 @@ export async function setEndpoints(work: Work, name: string, endpoints: readonly
     message:
       endpoints.length > 0 ? `gateway ${name} is reached at ${text.join(', ')}` : `gateway ${name} has no endpoint`,
   })
-  if (node.status === 'active') await everyEdgeState(work)
+  if (node.status === 'active') await bumpEdges(work)
 }
 
 /** @param metric smaller is preferred; null takes the assignment away */
@@ -62,10 +63,6 @@ export async function assignGateway(
         set: { metric: input.metric },
       })
   }
-  await work.db
-    .update(nodes)
-    .set({ revision: sql`${nodes.revision} + 1` })
-    .where(eq(nodes.enterprise, enterprise.id))
   await work.record({
     action: 'gateway.assign',
     object: `node:${input.gateway}`,
@@ -75,5 +72,5 @@ export async function assignGateway(
         ? `gateway ${input.gateway} is no longer assigned to ${enterprise.name}`
         : `gateway ${input.gateway} serves ${enterprise.name} with metric ${input.metric}`,
   })
-  await work.changed({ scope: 'enterprise', enterprise: enterprise.id })
+  await bumpEnterprise(work, enterprise.id)
 }

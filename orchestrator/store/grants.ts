@@ -3,6 +3,7 @@ import { and, asc, eq, gt, inArray, isNull, lt, max, ne, sql } from 'drizzle-orm
 import type { SigningKey } from '../../agent/mp/grant.ts'
 import { encodeSigned, keyId, signGrant, signRevocations } from '../../agent/mp/grant.ts'
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
+import { bumpAll } from './revision.ts'
 import { enterprises, grants, nodes, revocationLists, revocations, signingKeys, subnets } from './schema.ts'
 import type { Work } from './store.ts'
 
@@ -26,7 +27,7 @@ export class Grants {
       .returning({ id: signingKeys.id })
     if (added.length === 0) return
     await work.record({ action: 'key.anchor', object: `key:${id}`, message: `grants are signed with key ${id}` })
-    await everyState(work)
+    await bumpAll(work)
   }
 
   /** A new grant for each of these nodes that is active, and with it a new state. */
@@ -69,7 +70,7 @@ export class Grants {
         {
           node: node.id,
           serial: body.serial,
-          envelope: encodeSigned(signGrant(body, this.#key)),
+          envelope: base64(encodeSigned(signGrant(body, this.#key))),
           issued: work.now,
           expires,
         },
@@ -145,15 +146,13 @@ export class Grants {
     const [newest] = await work.db.select({ serial: max(revocationLists.serial) }).from(revocationLists)
     const serial = (newest?.serial ?? 0) + 1
     const body = { version: 1 as const, serial, issued: Math.floor(work.now.getTime() / 1000), revoked }
-    const envelope = encodeSigned(signRevocations(body, this.#key))
+    const envelope = base64(encodeSigned(signRevocations(body, this.#key)))
     await work.db.insert(revocationLists).values({ serial, envelope, issued: work.now })
     await work.db.delete(revocationLists).where(ne(revocationLists.serial, serial))
-    await everyState(work)
+    await bumpAll(work)
   }
 }
 
-/** Something changed that every node is told. */
-async function everyState(work: Work): Promise<void> {
-  await work.db.update(nodes).set({ revision: sql`${nodes.revision} + 1` })
-  await work.changed({ scope: 'all' })
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')
 }

@@ -3,6 +3,7 @@ import { and, asc, desc, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm
 import type { GatewayEntry } from '../../schema/node-state.ts'
 import type { NodeIntent } from '../compile/node-state.ts'
 import type { Database } from './database.ts'
+import { revisionOf } from './revision.ts'
 import {
   enterprises,
   gatewayAssignments,
@@ -25,7 +26,7 @@ export async function loadIntents(db: Database, ids: readonly string[]): Promise
       id: nodes.id,
       name: nodes.name,
       role: nodes.role,
-      revision: nodes.revision,
+      revision: revisionOf,
       grant: grants.envelope,
       enterprise: nodes.enterprise,
       enterpriseName: enterprises.name,
@@ -71,7 +72,7 @@ export async function loadTrust(db: Database): Promise<NodeIntent['trust']> {
     .from(revocationLists)
     .orderBy(desc(revocationLists.serial))
     .limit(1)
-  return { anchors: anchors.map(row => row.key), revocations: list?.envelope ?? null }
+  return { anchors: anchors.map(row => Buffer.from(row.key).toString('base64')), revocations: list?.envelope ?? null }
 }
 
 /** Gateways of each enterprise: those assigned to it, or else all; best first. */

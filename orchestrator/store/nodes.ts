@@ -1,12 +1,13 @@
 /** Nodes: created by an admin, brought to life by activation, ended by revocation. */
 import { randomUUID } from 'node:crypto'
-import { and, asc, count, eq, isNull, ne, sql } from 'drizzle-orm'
+import { and, asc, count, eq, isNull, sql } from 'drizzle-orm'
 import { OrchestratorError } from '../error.ts'
 import { issueKey } from './activation.ts'
 import type { Database } from './database.ts'
 import { findEnterprise } from './enterprises.ts'
 import { setEndpoints } from './gateways.ts'
 import type { Grants } from './grants.ts'
+import { bumpEdges, revisionOf } from './revision.ts'
 import { activationKeys, certificates, enterprises, gatewayEndpoints, grants, nodes, subnets } from './schema.ts'
 import type { Work } from './store.ts'
 import { addSubnet } from './subnets.ts'
@@ -35,7 +36,7 @@ const summary = {
   role: nodes.role,
   status: nodes.status,
   enterprise: enterprises.name,
-  revision: nodes.revision,
+  revision: revisionOf,
   grantSerial: nodes.grantSerial,
   grantExpires: grants.expires,
   created: nodes.created,
@@ -145,7 +146,7 @@ export async function revokeNode(work: Work, name: string, signer: Grants): Prom
     message: `node ${name} revoked, grants up to serial ${node.grantSerial} are refused`,
     detail: { upTo: node.grantSerial },
   })
-  if (node.role === 'gateway') await everyEdgeState(work)
+  if (node.role === 'gateway') await bumpEdges(work)
   await signer.revoke(work, node)
   return { revokedSerial: node.grantSerial }
 }
@@ -153,7 +154,7 @@ export async function revokeNode(work: Work, name: string, signer: Grants): Prom
 export async function deleteNode(work: Work, name: string, signer: Grants): Promise<void> {
   const node = await findNode(work.db, name)
   await shutOut(work, node, `node ${name} was deleted`)
-  if (node.role === 'gateway') await everyEdgeState(work)
+  if (node.role === 'gateway') await bumpEdges(work)
   // A revoked node's grants are in the list already.
   if (node.status === 'active') await signer.revoke(work, node)
   await work.db.delete(nodes).where(eq(nodes.id, node.id))
@@ -169,13 +170,4 @@ async function shutOut(work: Work, node: NodeRow, reason: string): Promise<void>
   await work.db.delete(certificates).where(eq(certificates.node, node.id))
   await work.db.delete(activationKeys).where(eq(activationKeys.node, node.id))
   await work.changed({ scope: 'shut-out', node: node.id, reason })
-}
-
-/** The list of gateways changed. */
-export async function everyEdgeState(work: Work): Promise<void> {
-  await work.db
-    .update(nodes)
-    .set({ revision: sql`${nodes.revision} + 1` })
-    .where(ne(nodes.role, 'gateway'))
-  await work.changed({ scope: 'all' })
 }

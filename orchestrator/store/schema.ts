@@ -38,6 +38,8 @@ export const enterprises = pgTable('enterprises', {
   security: text('security', { enum: ['esp', 'clear'] }).notNull(),
   vpnEnabled: boolean('vpn_enabled').notNull().default(false),
   vpnChanged: time('vpn_changed'),
+  /** Grows with anything that concerns every edge of the enterprise (see `generations`). */
+  revision: integer('revision').notNull().default(0),
   created: time('created').notNull().defaultNow(),
 })
 
@@ -56,7 +58,7 @@ export const nodes = pgTable(
     staticKey: bytea('static_key').unique('node_static_key'),
     /** Serial of the newest grant; 0: never granted. Only grows. */
     grantSerial: integer('grant_serial').notNull().default(0),
-    /** Grows in the same transaction as anything that the node's state is compiled from. */
+    /** Grows with anything that concerns this node alone (see `generations`). */
     revision: integer('revision').notNull().default(0),
     created: time('created').notNull().defaultNow(),
     activated: time('activated'),
@@ -107,8 +109,8 @@ export const grants = pgTable(
       .notNull()
       .references(() => nodes.id, { onDelete: 'cascade' }),
     serial: integer('serial').notNull(),
-    /** The whole signed envelope as it travels (schema/grant.ts). */
-    envelope: bytea('envelope').notNull(),
+    /** The whole signed envelope (schema/grant.ts) in base64, as node state carries it: reading thousands of bytea costs five times as much. */
+    envelope: text('envelope').notNull(),
     issued: time('issued').notNull(),
     expires: time('expires').notNull(),
     revoked: time('revoked'),
@@ -179,12 +181,28 @@ export const revocations = pgTable('revocations', {
   created: time('created').notNull().defaultNow(),
 })
 
-/** The signed lists as they travel; the highest serial counts. */
+/** The signed lists in base64, as node state carries them; the highest serial counts. */
 export const revocationLists = pgTable('revocation_lists', {
   serial: integer('serial').primaryKey(),
-  envelope: bytea('envelope').notNull(),
+  envelope: text('envelope').notNull(),
   issued: time('issued').notNull(),
 })
+
+/**
+ * One row: what concerns every node, and what concerns every edge. A state's revision is the sum of the counters of all that it is compiled from
+ * (store/revision.ts); each grows in the transaction of the change, so a toggle writes one row however many edges there are.
+ */
+export const generations = pgTable(
+  'generations',
+  {
+    id: integer('id').primaryKey(),
+    /** Anchors and revocations. */
+    trust: integer('trust').notNull(),
+    /** Gateways and their endpoints. */
+    gateways: integer('gateways').notNull(),
+  },
+  table => [check('one_row', sql`${table.id} = 1`)],
+)
 
 /** Public halves of grant-signing keys; nodes trust every one that is not retired. */
 export const signingKeys = pgTable('signing_keys', {

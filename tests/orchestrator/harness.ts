@@ -43,6 +43,10 @@ export interface BenchOptions {
   grantLifetimeS?: number
 }
 
+async function freshData(directory: string): Promise<void> {
+  await initDataDirectory(directory, ['127.0.0.1'], 'wss://127.0.0.1:1')
+}
+
 /** One orchestrator with its data directory; `restart` keeps directory and port. */
 export class Bench {
   readonly directory: string
@@ -58,10 +62,19 @@ export class Bench {
     this.#options = options
   }
 
-  static async start(options: BenchOptions = {}): Promise<Bench> {
+  /** @param prepare makes the data directory; a fresh one unless given */
+  static async start(
+    options: BenchOptions = {},
+    prepare: (directory: string) => void | Promise<void> = freshData,
+  ): Promise<Bench> {
     const bench = new Bench(mkdtempSync(join(tmpdir(), 'branchline-orch-')), options)
-    await initDataDirectory(bench.data, ['127.0.0.1'], 'wss://127.0.0.1:1')
-    await bench.up(0)
+    try {
+      await prepare(bench.data)
+      await bench.up(0)
+    } catch (error) {
+      await bench.close()
+      throw error
+    }
     return bench
   }
 

@@ -26,6 +26,7 @@ CREATE TABLE "enterprises" (
 	"security" text NOT NULL,
 	"vpn_enabled" boolean DEFAULT false NOT NULL,
 	"vpn_changed" timestamp with time zone,
+	"revision" integer DEFAULT 0 NOT NULL,
 	"created" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "enterprise_name" UNIQUE("name")
 );
@@ -59,10 +60,17 @@ CREATE TABLE "gateway_endpoints" (
 	CONSTRAINT "endpoint_port" CHECK ("gateway_endpoints"."port" between 1 and 65535)
 );
 --> statement-breakpoint
+CREATE TABLE "generations" (
+	"id" integer PRIMARY KEY NOT NULL,
+	"trust" integer NOT NULL,
+	"gateways" integer NOT NULL,
+	CONSTRAINT "one_row" CHECK ("generations"."id" = 1)
+);
+--> statement-breakpoint
 CREATE TABLE "grants" (
 	"node_id" uuid NOT NULL,
 	"serial" integer NOT NULL,
-	"envelope" "bytea" NOT NULL,
+	"envelope" text NOT NULL,
 	"issued" timestamp with time zone NOT NULL,
 	"expires" timestamp with time zone NOT NULL,
 	"revoked" timestamp with time zone,
@@ -89,7 +97,7 @@ CREATE TABLE "nodes" (
 --> statement-breakpoint
 CREATE TABLE "revocation_lists" (
 	"serial" integer PRIMARY KEY NOT NULL,
-	"envelope" "bytea" NOT NULL,
+	"envelope" text NOT NULL,
 	"issued" timestamp with time zone NOT NULL
 );
 --> statement-breakpoint

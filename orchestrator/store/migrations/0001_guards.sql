@@ -10,3 +10,5 @@ END
 $$;
 --> statement-breakpoint
 CREATE TRIGGER "events_append_only" BEFORE UPDATE OR DELETE OR TRUNCATE ON "events" FOR EACH STATEMENT EXECUTE FUNCTION "refuse_change"();
+--> statement-breakpoint
+INSERT INTO "generations" ("id", "trust", "gateways") VALUES (1, 0, 0);
