@@ -1,5 +1,4 @@
 /** One running node: the role that its grant names, what it reports, and its answers to the local API. */
-import { readFileSync } from 'node:fs'
 import type { Status } from '../schema/agent-api.ts'
 import type { NodeEvent, NodeState } from '../schema/node-state.ts'
 import type { AgentView } from './api.ts'
@@ -11,6 +10,7 @@ import type { KernelPort } from './kernel/port.ts'
 import type { Logger } from './log.ts'
 import type { KeyPair } from './mp/dh.ts'
 import type { NetPort } from './mp/net.ts'
+import { version } from './version.ts'
 import { associationCount, nodeOf, nodeStatus, peerRows, type Role, routeRows } from './view.ts'
 
 export interface AgentOptions {
@@ -26,7 +26,6 @@ export interface AgentOptions {
 }
 
 const EVENTS_KEPT = 1000
-const VERSION = version()
 
 export class Agent implements AgentView {
   readonly identity: Identity
@@ -43,7 +42,10 @@ export class Agent implements AgentView {
       const timed = { time: Date.now(), ...event }
       events.push(timed)
       if (events.length > EVENTS_KEPT) events.shift()
-      options.log[event.severity === 'warning' ? 'warn' : event.severity]({ code: event.code, ...event.detail }, event.message)
+      options.log[event.severity === 'warning' ? 'warn' : event.severity](
+        { code: event.code, ...event.detail },
+        event.message,
+      )
       options.onEvent?.(timed)
     }
     const { config, kernel, net, log } = options
@@ -81,7 +83,7 @@ export class Agent implements AgentView {
       name: grant.nodeName,
       node: grant.node,
       role: grant.role,
-      version: VERSION,
+      version: version(),
       ...nodeStatus(node),
       pid: process.pid,
       uptimeMs: Date.now() - this.#started,
@@ -104,7 +106,9 @@ export class Agent implements AgentView {
     return {
       drops: node.dataplane.drops(),
       counters: node.dataplane.counters(),
-      samples: node.samples.newestFirst().map(({ ifindex, ...sample }) => ({ ...sample, device: names.get(ifindex) ?? String(ifindex) })),
+      samples: node.samples
+        .newestFirst()
+        .map(({ ifindex, ...sample }) => ({ ...sample, device: names.get(ifindex) ?? String(ifindex) })),
     }
   }
 
@@ -113,7 +117,8 @@ export class Agent implements AgentView {
     const chosen = [...this.role.edge.uplinks.values()].filter(
       ({ gateway }) => peer === undefined || gateway.name === peer || gateway.node === peer,
     )
-    if (chosen.length === 0) throw new Error(peer === undefined ? 'no gateway is known' : `no gateway is called ${peer}`)
+    if (chosen.length === 0)
+      throw new Error(peer === undefined ? 'no gateway is known' : `no gateway is called ${peer}`)
     for (const uplink of chosen) uplink.connect('asked for')
     return { peers: chosen.map(({ gateway }) => gateway.name) }
   }
@@ -131,17 +136,4 @@ export class Agent implements AgentView {
 
 function unsupported(role: string): never {
   throw new Error(`this version cannot run the role ${role}; it knows edge and gateway`)
-}
-
-/** Of package.json beside the sources, or of the bundle's folder. */
-function version(): string {
-  for (const place of ['../package.json', './package.json']) {
-    try {
-      const { version: found } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as { version?: unknown }
-      if (typeof found === 'string') return found
-    } catch {
-      // Try the next place.
-    }
-  }
-  return 'unknown'
 }

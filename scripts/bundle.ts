@@ -8,6 +8,7 @@
 import { chmodSync, cpSync, globSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { build } from 'esbuild'
+import { version } from '../agent/version.ts'
 
 const EXTERNAL = [
   'koffi',
@@ -33,6 +34,7 @@ await build({
   external: EXTERNAL,
   sourcemap: true,
   legalComments: 'none',
+  define: { BRANCHLINE_VERSION: JSON.stringify(version()) },
   logLevel: 'warning',
   // CommonJS packages call require, which an ES module lacks.
   banner: {
