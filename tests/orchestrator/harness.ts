@@ -158,16 +158,14 @@ export class Bench {
 }
 
 /** The next state of the node that fits, or the one that it has. */
-export function stateWhere(client: IntentClient, fits: (state: NodeState) => boolean): Promise<NodeState> {
-  if (fits(client.state)) return Promise.resolve(client.state)
-  return new Promise(resolve => {
-    const look = (state: NodeState) => {
-      if (!fits(state)) return
-      client.off('state', look)
-      resolve(state)
-    }
-    client.on('state', look)
-  })
+export async function stateWhere(client: IntentClient, fits: (state: NodeState) => boolean): Promise<NodeState> {
+  if (fits(client.state)) return client.state
+  const found = Promise.withResolvers<NodeState>()
+  const look = (state: NodeState) => {
+    if (fits(state)) found.resolve(state)
+  }
+  client.on('state', look)
+  return await found.promise.finally(() => client.off('state', look))
 }
 
 /** A TCP proxy in front of the orchestrator: `cut` breaks all connections and refuses new ones until `mend`. */
