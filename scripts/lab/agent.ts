@@ -14,6 +14,7 @@ import {
 import { nodeEventSchema } from '../../schema/node-state.ts'
 import { LabError } from './error.ts'
 import type { Lab } from './lab.ts'
+import type { ExecResult } from './machine.ts'
 import { ORCHESTRATOR_ADDRESS, wanDevice } from './network.ts'
 import { LabProcess, type Signal } from './process.ts'
 import type { AgentNode } from './topology.ts'
@@ -92,17 +93,35 @@ export class Agent {
     return file
   }
 
-  /** Resolves when its API answers. @throws LabError `process` with its last log lines when it ends instead */
-  async start(): Promise<void> {
-    const argv = [...this.#options.program, 'agent', 'run', '--config', this.configure()]
+  /** Resolves when its API answers. @throws LabError `process` with its last log lines when it ends instead, or is too slow */
+  async start(change: Partial<AgentConfigInput> = {}): Promise<void> {
+    const argv = [...this.#options.program, 'agent', 'run', '--config', this.configure(change)]
     const started = await this.#lab.start(this.node.name, { name: this.#processName, argv })
     this.#process = started
-    await until(`the agent of ${this.node.name} answers`, START_DEADLINE_MS, async () => {
-      const answer = await this.status().catch(() => undefined)
-      if (answer) return answer
-      if (await started.alive()) return undefined
-      throw new LabError('process', `the agent of ${this.node.name} ended\n${started.tail()}`)
-    })
+    try {
+      await until(`the agent of ${this.node.name} answers`, START_DEADLINE_MS, async () => {
+        const answer = await this.status().catch(() => undefined)
+        if (answer) return true
+        if (await started.alive()) return false
+        throw new LabError('process', `the agent of ${this.node.name} ended`)
+      })
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new LabError('process', `${why}\n${started.tail()}`, { cause })
+    }
+  }
+
+  /** Runs it to its end, which is expected soon. @throws LabError `claim` when it goes on */
+  async startInVain(change: Partial<AgentConfigInput> = {}): Promise<ExecResult> {
+    const argv = [...this.#options.program, 'agent', 'run', '--config', this.configure(change)]
+    const deadline = AbortSignal.timeout(START_DEADLINE_MS)
+    try {
+      return await this.#lab.exec(this.node.name, argv, { signal: deadline })
+    } catch (cause) {
+      throw deadline.aborted
+        ? new LabError('claim', `the agent of ${this.name} runs, which it must not`, { cause })
+        : cause
+    }
   }
 
   async kill(signal: Signal): Promise<void> {

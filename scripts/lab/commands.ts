@@ -132,11 +132,9 @@ export async function shell(id: string, node: string): Promise<number> {
   }
 }
 
-/** Keeps the process alive till then: signal handlers alone do not. */
-function interruption(signal: AbortSignal): Promise<void> {
+async function interruption(signal: AbortSignal): Promise<void> {
+  // Signal handlers alone do not keep a process alive.
   const idle = setInterval(() => {}, 2 ** 31 - 1)
-  return new Promise<void>(resolve => {
-    if (signal.aborted) resolve()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  }).finally(() => clearInterval(idle))
+  if (!signal.aborted) await once(signal, 'abort')
+  clearInterval(idle)
 }

@@ -1,6 +1,6 @@
 /** Steps and small experiments that several stories share. */
 import type { Agent } from './agent.ts'
-import { Flow, type FlowOptions } from './flow.ts'
+import { Flow } from './flow.ts'
 import type { Stage } from './scenario.ts'
 import { hostAddress, ping } from './traffic.ts'
 import { until } from './until.ts'
@@ -22,13 +22,30 @@ export async function switchOn({ story, lab, system }: Stage, enterprise: string
   })
 }
 
+/** A flow whose losses can be explained: what every node had dropped before it. */
+export interface WatchedFlow {
+  readonly flow: Flow
+  readonly before: DropTable
+}
+
 /** A flow from a1 to b1, without end. The emulated guest gets as much as it carries without losing packets by itself. */
-export function startFlow(stage: Stage, options: Partial<FlowOptions> = {}): Promise<Flow> {
+export async function startFlow(stage: Stage): Promise<WatchedFlow> {
   const { lab } = stage
-  const from = options.from ?? 'a1'
-  const to = options.to ?? 'b1'
-  const common = { from, to, address: hostAddress(lab, to, 4), port: 7200, tag: `${from}-${to}`, pps: flowRate(stage) }
-  return Flow.start(lab, { ...common, ...options })
+  const before = await dropTable(stage)
+  const common = { from: 'a1', to: 'b1', address: hostAddress(lab, 'b1', 4), port: 7200, tag: 'a1-b1' }
+  return { flow: await Flow.start(lab, { ...common, pps: flowRate(stage) }), before }
+}
+
+/** `gw1 mp-replay` -> packets, without zeros */
+type DropTable = ReadonlyMap<string, number>
+
+async function dropTable({ system }: Stage): Promise<DropTable> {
+  const rows = await Promise.all(
+    system.agents.map(async agent =>
+      Object.entries((await agent.drops()).drops).map(([reason, count]) => [`${agent.name} ${reason}`, count] as const),
+    ),
+  )
+  return new Map(rows.flat().filter(([, count]) => count > 0))
 }
 
 /** Packets per second. */
@@ -47,11 +64,17 @@ export async function reboot({ lab }: Stage, agent: Agent): Promise<void> {
   await lab.run(agent.name, ['sh', '-ec', script])
 }
 
-/** Ends the flow and adds its figures: what was lost must be nothing. */
-export async function finishFlow({ story }: Stage, flow: Flow, name: string): Promise<void> {
+/** Ends the flow and adds its figures: what was lost must be nothing. Every agent must run. */
+export async function finishFlow(stage: Stage, { flow, before }: WatchedFlow, name: string): Promise<void> {
+  const { story } = stage
   const { sent, lost, duplicated, reordered, longestGapMs } = await flow.finish()
   story.note(
     `${sent} packets sent, ${duplicated} doubled, ${reordered} out of order, longest silence ${longestGapMs} ms`,
   )
+  if (lost > 0) {
+    const more = [...(await dropTable(stage))].map(([what, count]) => [what, count - (before.get(what) ?? 0)] as const)
+    const counted = more.filter(([, count]) => count > 0).map(([what, count]) => `${what} ${count}`)
+    story.note(`counted drops meanwhile: ${counted.join(', ') || 'none'}`)
+  }
   story.figure(`${name}-lost`, lost, 'packets', 0)
 }

@@ -1,5 +1,6 @@
 /** A lab in a process of its own, which is ended in every way there is. Each test looks for what is left on this host. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -68,11 +69,9 @@ async function startLab(id: string, ...options: string[]): Promise<ChildProcess>
   return child
 }
 
-function ended(child: ChildProcess): Promise<number | null> {
-  return new Promise(resolve => {
-    if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode)
-    else child.on('exit', resolve)
-  })
+async function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+  return child.exitCode
 }
 
 describe('a lab that ends', () => {

@@ -8,6 +8,7 @@ import { ipv6 } from './ipv6.ts'
 import { memory } from './memory.ts'
 import { mtu } from './mtu.ts'
 import { orchestratorDown } from './orchestrator-down.ts'
+import { refusals } from './refusals.ts'
 import { rekey } from './rekey.ts'
 import { twoTenants } from './two-tenants.ts'
 
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ipv6,
   mtu,
   memory,
+  refusals,
 ]
 
 /** @throws LabError with the names that there are */
