@@ -5,7 +5,8 @@ import type { Uplink } from './edge/uplink.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { EdgePeer } from './gateway/peers.ts'
 import { handleOf } from './mp/session.ts'
-import { type LiveSession, type Node, outerAddress } from './node/node.ts'
+import { type Node, outerAddress } from './node/node.ts'
+import type { LiveSession } from './node/sessions.ts'
 
 export type Role = { kind: 'edge'; edge: Edge } | { kind: 'gateway'; gateway: Gateway }
 
@@ -66,17 +67,25 @@ function sessionFields(
   return {
     esp: session?.esp ?? false,
     sessions: [...node.sessions.values()].filter(candidate => candidate.peer === peer).length,
-    ageMs: session ? Date.now() - session.created : null,
+    ageMs: session ? node.sessions.ageMs(session) : null,
     paths: session?.paths.map(path => pathRow(node, session.sid, path)) ?? [],
   }
 }
 
-function pathRow(node: Node, sid: number, { path, link, mtu }: LiveSession['paths'][number]): PeerStatus['paths'][number] {
+function pathRow(
+  node: Node,
+  sid: number,
+  { path, link, mtu }: LiveSession['paths'][number],
+): PeerStatus['paths'][number] {
   const handle = handleOf(sid, path)
   const conf = node.pathConf(handle)
   const state = node.pathState(handle)
   const address = (bytes: Uint8Array, port: number) =>
-    conf ? (conf.family === 6 ? `[${outerAddress(6, bytes)}]:${port}` : `${outerAddress(4, bytes)}:${port}`) : 'not known yet'
+    conf
+      ? conf.family === 6
+        ? `[${outerAddress(6, bytes)}]:${port}`
+        : `${outerAddress(4, bytes)}:${port}`
+      : 'not known yet'
   return {
     path,
     link,

@@ -1,6 +1,7 @@
 /** Which of this edge's links can reach a gateway, from where to where. One path per link; its id is the link's place in the configuration. */
-import { parseAddress } from '../../schema/address.ts'
+
 import { ABI_MP_PORT } from '../../schema/abi.gen.ts'
+import { parseAddress } from '../../schema/address.ts'
 import type { GatewayEntry } from '../../schema/node-state.ts'
 import type { Endpoint } from '../mp/net.ts'
 import type { WanLink } from '../node/links.ts'

@@ -6,8 +6,9 @@
  *   netlink            -> LAN subnets and ports, WAN links -> announce, handshake sockets
  *   gateways           -> routes -> best per prefix -> FIB
  */
-import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
+
 import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
+import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
 import type { Subnet } from '../../schema/common.ts'
 import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
@@ -15,6 +16,7 @@ import type { Identity } from '../identity.ts'
 import { Prober } from '../mp/prober.ts'
 import { TimestampSource } from '../mp/timestamp.ts'
 import type { Arrival } from '../node/links.ts'
+import { NetworkWatch } from '../node/network-watch.ts'
 import { unreachable, viaPeer } from '../node/nexthops.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
@@ -29,8 +31,6 @@ export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'on
 }
 
 const POLICY_VERSION = 1
-/** Bursts of netlink notifications are one change. */
-const NETWORK_SETTLE_MS = 20
 
 export class Edge {
   readonly node: Node
@@ -43,10 +43,9 @@ export class Edge {
   readonly #timestamps = new TimestampSource(Date.now)
   #announced = ''
   #refused = new Set<string>()
-  #networkTimer: NodeJS.Timeout | undefined
   #work: Promise<void> = Promise.resolve()
   #tick: { stop(): void } | undefined
-  #unwatch: (() => void) | undefined
+  #watch: NetworkWatch | undefined
   #closed = false
 
   static async start(options: EdgeOptions): Promise<Edge> {
@@ -81,18 +80,17 @@ export class Edge {
     if (node.former) adoptUplinks(node.former, this)
     node.remember(() => snapshotUplinks(this))
     await this.#refreshLan()
-    node.reconciler.sweep()
+    node.adopted()
     await node.reconciler.flush()
     for (const uplink of this.uplinks.values()) {
       if (uplink.addresses) await this.#prober.open(uplink.addresses.vaddrLocal)
       uplink.connect('start')
     }
-    this.#unwatch = node.kernel.network.watch(() => this.#networkChanged())
+    this.#watch = new NetworkWatch(node, () => this.#networkChanged())
     this.#tick = every(
       node.config.timers.probeMs,
       () => {
-        const now = Date.now()
-        for (const uplink of this.uplinks.values()) uplink.tick(now)
+        for (const uplink of this.uplinks.values()) uplink.tick()
       },
       node.log,
     )
@@ -122,7 +120,12 @@ export class Edge {
     const indexes = new Map(former)
     for (const [id, uplink] of this.uplinks) {
       const entry = gateways.find(gateway => gateway.node === id)
-      if (entry && JSON.stringify(entry) === JSON.stringify(uplink.gateway)) continue
+      if (entry && entry.staticKey === uplink.gateway.staticKey) {
+        if (JSON.stringify(entry) === JSON.stringify(uplink.gateway)) continue
+        uplink.update(entry)
+        this.#decide(this.table.via(id))
+        continue
+      }
       this.uplinks.delete(id)
       uplink.remove()
       this.#decide(this.table.forget(id, this.table.via(id)))
@@ -156,16 +159,14 @@ export class Edge {
 
   // What the kernel tells
 
-  #networkChanged(): void {
-    this.#networkTimer ??= setTimeout(() => {
-      this.#networkTimer = undefined
-      this.#serial(async () => {
-        await this.node.refreshWan()
-        await this.#refreshLan()
-        await this.node.reconciler.flush()
-        this.#announce()
-      }).catch(error => this.node.log.error({ err: error }, `network change not followed: ${error.message}`))
-    }, NETWORK_SETTLE_MS)
+  #networkChanged(): Promise<void> {
+    return this.#serial(async () => {
+      await this.node.refreshWan()
+      for (const uplink of this.uplinks.values()) uplink.linksChanged()
+      await this.#refreshLan()
+      await this.node.reconciler.flush()
+      this.#announce()
+    })
   }
 
   async #refreshLan(): Promise<void> {
@@ -175,7 +176,12 @@ export class Edge {
     for (const { prefix, interface: name, source } of this.lan.refused) {
       if (this.#refused.has(prefix)) continue
       const message = `${prefix} (${source}, ${name}) is outside this node's grant and is not announced`
-      this.#options.report({ severity: 'warning', code: 'prefix-refused', message, detail: { prefix, reason: 'outside-grant' } })
+      this.#options.report({
+        severity: 'warning',
+        code: 'prefix-refused',
+        message,
+        detail: { prefix, reason: 'outside-grant' },
+      })
     }
     this.#refused = refused
     // A prefix that was local may be a gateway's now, and the other way round.
@@ -196,7 +202,9 @@ export class Edge {
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
     for (const uplink of this.uplinks.values()) {
-      const known = uplink.gateway.endpoints.some(({ address, port }) => address === arrival.from.address && port === arrival.from.port)
+      const known = uplink.gateway.endpoints.some(
+        ({ address, port }) => address === arrival.from.address && port === arrival.from.port,
+      )
       if (known) return uplink.onPacket(packet, arrival)
     }
   }
@@ -260,8 +268,7 @@ export class Edge {
   close(): void {
     this.#closed = true
     this.#tick?.stop()
-    clearTimeout(this.#networkTimer)
-    this.#unwatch?.()
+    this.#watch?.close()
     for (const uplink of this.uplinks.values()) uplink.close('agent stops')
     this.#prober.close()
     this.node.close()

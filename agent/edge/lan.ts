@@ -2,8 +2,8 @@
 import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
 import { be32, canonicalPrefix, parseAddress } from '../../schema/address.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
-import type { Node } from '../node/node.ts'
 import { lan, local } from '../node/nexthops.ts'
+import type { Node } from '../node/node.ts'
 import { type LocalSubnet, type LocalSubnets, localSubnets, ownAddresses } from '../routes/local-subnets.ts'
 
 /** An edge serves one enterprise. */
@@ -53,7 +53,9 @@ export class Lan {
 
     const ports = links.filter(link => config.lan.some(entry => entry.interface === link.name))
     for (const { ifindex } of ports) {
-      const mine = own.flatMap(({ ifindex: index, address }) => (index === ifindex ? (parseAddress(address) ?? []) : []))
+      const mine = own.flatMap(({ ifindex: index, address }) =>
+        index === ifindex ? (parseAddress(address) ?? []) : [],
+      )
       const v4 = own.find(({ ifindex: index, address }) => index === ifindex && parseAddress(address)?.family === 4)
       const v6 = mine.find(address => address.family === 6 && address.bytes[0] !== 0xfe)
       this.#ports.add(ifindex)

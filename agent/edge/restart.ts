@@ -35,9 +35,12 @@ export function adoptUplinks(former: Runtime, edge: Edge): void {
   for (const saved of former.peers) {
     const uplink = edge.uplinks.get(saved.node)
     const session = former.sessions.find(({ sid }) => sid === saved.sid)
-    if (!uplink || !session || !node.adoptSession(session)) continue
+    if (!uplink || !session || !node.sessions.adopt(session)) continue
     const { vaddrLocal, vaddrRemote } = saved
-    node.reconciler.want({ kind: 'address', value: { ifindex: node.devices.mp0.ifindex, address: vaddrLocal, prefixLength: 32 } })
+    node.reconciler.want({
+      kind: 'address',
+      value: { ifindex: node.devices.mp0.ifindex, address: vaddrLocal, prefixLength: 32 },
+    })
     node.reconciler.want({ kind: 'vaddr', address: vaddrRemote, peer: uplink.index })
     node.wantNodeConfig(vaddrLocal)
     uplink.adopt(saved.sid, { vaddrLocal, vaddrRemote }, saved.rekeys)

@@ -4,7 +4,12 @@ import { AddressPool } from './address-pool.ts'
 test('the first address is the gateway’s own, each other is lent once', () => {
   const pool = new AddressPool('100.64.0.0/29')
   expect(pool.own).toBe('100.64.0.1')
-  expect([pool.lend(), pool.lend(), pool.lend(), pool.lend()]).toEqual(['100.64.0.2', '100.64.0.3', '100.64.0.4', '100.64.0.5'])
+  expect([pool.lend(), pool.lend(), pool.lend(), pool.lend()]).toEqual([
+    '100.64.0.2',
+    '100.64.0.3',
+    '100.64.0.4',
+    '100.64.0.5',
+  ])
   expect(pool.lend()).toBeUndefined()
   pool.giveBack('100.64.0.3')
   expect(pool.lend()).toBe('100.64.0.3')

@@ -11,7 +11,8 @@ export class AddressPool {
   /** @param prefix IPv4, /30 or shorter. Throws TypeError otherwise. */
   constructor(prefix: string) {
     const parsed = parsePrefix(prefix)
-    if (parsed?.family !== 4 || parsed.length > 30) throw new TypeError(`virtual pool ${prefix} must be an IPv4 prefix of /30 or shorter`)
+    if (parsed?.family !== 4 || parsed.length > 30)
+      throw new TypeError(`virtual pool ${prefix} must be an IPv4 prefix of /30 or shorter`)
     const base = toNumber(parsed.bytes)
     this.own = toText(base + 1)
     this.#first = base + 2

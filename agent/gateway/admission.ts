@@ -5,7 +5,7 @@
  * Nothing here makes routes: MP_INIT's first message can be replayed to a gateway that lost its memory. Routes follow the route session, which proves
  * that the edge holds the keys now.
  */
-import type { GrantBody } from '../../schema/grant.ts'
+import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { InitPayload, RefusalCode, SessionSecrets } from '../../schema/mpinit.ts'
 import { responderView } from '../mp/keys.ts'
 import type { AcceptPayload } from '../mp/responder.ts'
@@ -19,6 +19,8 @@ import type { Vrfs } from './vrfs.ts'
 /** What `prepare` set aside for one answer. */
 export interface Admission {
   peer: EdgePeer
+  /** Verified: of this edge and its key. */
+  grant: GrantBody
   /** The edge was not known before: forgotten again when it never proves its keys. */
   fresh: boolean
   localSid: number
@@ -39,43 +41,46 @@ export interface AdmissionContext {
   vrfs: Vrfs
   /** Removes an edge whose place a newer activation takes. */
   evict: (peer: EdgePeer, reason: string) => void
-  now: () => number
+  /** A known edge showed this grant; it counts when it is newer. */
+  renew: (peer: EdgePeer, grant: GrantBody, signed: Signed) => void
 }
 
 export function prepare(context: AdmissionContext, init: InitPayload, grant: GrantBody, arrival: Arrival): Decision {
   const { node, pool, peers } = context
   let known = peers.get(grant.node)
-  if (known && !sameKey(known.grant.staticKey, grant.staticKey)) {
-    if (grant.serial <= known.grant.serial)
-      return {
-        kind: 'refused',
-        code: 'duplicate-node',
-        message: `${grant.nodeName} is connected with another key and a newer grant; two machines use one identity`,
-      }
-    context.evict(known, 'the node was activated again elsewhere')
+  const conflict = known && conflictOf(known.grant, grant)
+  if (known && conflict) {
+    if (grant.serial <= known.grant.serial) return { kind: 'refused', ...conflict }
+    context.evict(known, 'its newer grant is of another machine or enterprise')
     known = undefined
   }
   const peer = known ?? newPeer(context, grant, init)
   if (!peer) return { kind: 'refused', code: 'full', message: 'this gateway has no room for another edge' }
   const esp = node.capabilities.esp && init.capabilities.esp
-  const localSid = node.allocateSid()
+  const localSid = node.sessions.newSid()
   const paths = init.links
-    .filter(link => link.path === init.via || node.wan.links.some(wan => wan.addresses.some(own => own.family === link.family)))
+    .filter(
+      link =>
+        link.path === init.via || node.wan.links.some(wan => wan.addresses.some(own => own.family === link.family)),
+    )
     .map(link => {
       const mtu = Math.min(link.mtu, arrival.link.mtu)
       return {
         path: link.path,
         link: link.name,
-        spiIn: esp ? node.allocateSpi() : 0,
+        spiIn: esp ? node.sessions.newSpi() : 0,
         spiOut: esp ? link.spi : 0,
         mtu,
-        conf: link.path === init.via ? pathConfOf(arrival.socket.local, arrival.from, { ifindex: arrival.link.ifindex, mtu }) : undefined,
+        conf:
+          link.path === init.via
+            ? pathConfOf(arrival.socket.local, arrival.from, { ifindex: arrival.link.ifindex, mtu })
+            : undefined,
       }
     })
   const replaced = init.replaces !== null && peer.sessions.has(init.replaces)
   return {
     kind: 'admitted',
-    admission: { peer, fresh: !known, localSid, init, paths, esp, replaced },
+    admission: { peer, grant, fresh: !known, localSid, init, paths, esp, replaced },
     payload: {
       ok: true,
       virtualAddress: peer.vaddr,
@@ -90,44 +95,77 @@ export function prepare(context: AdmissionContext, init: InitPayload, grant: Gra
 
 /**
  * Makes the session exist in the kernel. Packets for the edge move to it at once, unless it replaces a session that the edge still uses: then when the
- * edge says so. Returns false, with everything taken back, when the kernel refused.
+ * edge says so. An earlier session that the edge never proved goes: an edge that asks again has no use for the answer before.
+ * @returns false, with everything taken back, when the kernel refused, or when the edge was removed or asked again meanwhile
  */
 export async function install(
   context: AdmissionContext,
-  { peer, localSid, init, paths, esp, replaced }: Admission,
+  admission: Admission,
   remoteSid: number,
   secrets: SessionSecrets,
 ): Promise<boolean> {
+  const { peer, grant, localSid, init, paths, esp, replaced } = admission
   const { node, peers, pool } = context
   const { tagTx, tagRx, esp: espKey } = responderView(secrets)
   if (!peers.get(peer.node)) peers.add(peer)
-  peers.addSession(peer, localSid, secrets)
-  node.installSession({
-    sid: localSid,
-    remoteSid,
-    peer: peer.index,
-    vrf: peer.vrf?.id ?? 0,
-    vaddrLocal: pool.own,
-    vaddrRemote: peer.vaddr,
-    policyVersion: init.policyVersion,
-    tagTx,
-    tagRx,
-    paths,
-    ...(esp ? { esp: espKey } : {}),
-  })
-  node.reconciler.want({ kind: 'vaddr', address: peer.vaddr, peer: peer.index })
-  if (!replaced) {
-    peer.sid = localSid
-    peer.esp = esp
-    peer.policyVersion = init.policyVersion
-    node.wantPeer(peer.index, localSid, init.policyVersion, () => true)
+  const earlier = peer.unproved
+  if (earlier !== 0 && earlier !== init.replaces) {
+    peers.removeSession(peer, earlier)
+    node.sessions.remove(earlier)
   }
-  const failures = await node.reconciler.flush()
-  if (failures.length === 0) return true
-  peers.removeSession(peer, localSid)
-  node.removeSession(localSid)
+  peers.addSession(peer, localSid, secrets)
+  const stands = () => peers.get(peer.node) === peer && peer.sessions.has(localSid)
+  try {
+    node.sessions.install({
+      sid: localSid,
+      remoteSid,
+      peer: peer.index,
+      vrf: peer.vrf?.id ?? 0,
+      vaddrLocal: pool.own,
+      vaddrRemote: peer.vaddr,
+      policyVersion: init.policyVersion,
+      tagTx,
+      tagRx,
+      paths,
+      ...(esp ? { esp: espKey } : {}),
+    })
+    node.reconciler.want({ kind: 'vaddr', address: peer.vaddr, peer: peer.index })
+    const [failure] = await node.reconciler.flush()
+    if (failure) throw failure.error
+  } catch (error) {
+    node.log.warn(
+      { err: error, node: peer.node },
+      `${grant.nodeName} not admitted: ${error instanceof Error ? error.message : String(error)}`,
+    )
+    for (const { spiIn } of paths) node.sessions.releaseSpi(spiIn)
+    if (!stands()) return false
+    peers.removeSession(peer, localSid)
+    node.sessions.remove(localSid)
+    if (peer.sessions.size === 0) context.evict(peer, 'its session could not be made')
+    await node.reconciler.flush()
+    return false
+  }
+  if (!stands()) return false
+  context.renew(peer, grant, init.grant)
+  if (replaced) return true
+  peer.sid = localSid
+  peer.esp = esp
+  peer.policyVersion = init.policyVersion
+  node.wantPeer(peer.index, localSid, init.policyVersion, () => true)
   await node.reconciler.flush()
-  return false
+  return stands()
+}
+
+/** Why an edge that is known by another grant cannot be taken for the same one. */
+function conflictOf(known: GrantBody, grant: GrantBody): { code: RefusalCode; message: string } | undefined {
+  if (!sameKey(known.staticKey, grant.staticKey))
+    return {
+      code: 'duplicate-node',
+      message: `${grant.nodeName} is connected with another key and a newer grant; two machines use one identity`,
+    }
+  if (known.enterprise !== grant.enterprise)
+    return { code: 'grant-invalid', message: `${grant.nodeName} is connected with a newer grant of another enterprise` }
+  return undefined
 }
 
 function newPeer(context: AdmissionContext, grant: GrantBody, init: InitPayload): EdgePeer | undefined {
@@ -144,12 +182,13 @@ function newPeer(context: AdmissionContext, grant: GrantBody, init: InitPayload)
     state: 'connecting',
     sid: 0,
     sessions: new Set(),
+    unproved: 0,
     rekeys: 0,
     policyVersion: init.policyVersion,
     vrf: undefined,
     route: undefined,
     announced: new Map(),
-    since: context.now(),
+    since: context.node.now(),
   }
   // The enterprise's VRF exists from the first connect on; the session's packets are looked up in it.
   peer.vrf = context.vrfs.join(grant.enterprise, grant.enterpriseName ?? grant.enterprise, {
@@ -168,7 +207,7 @@ function sameKey(a: Uint8Array, b: Uint8Array): boolean {
 
 /** Takes back what `prepare` set aside: the answer could not be sent. */
 export function abandon(context: AdmissionContext, { peer, fresh, paths }: Admission): void {
-  for (const { spiIn } of paths) context.node.releaseSpi(spiIn)
+  for (const { spiIn } of paths) context.node.sessions.releaseSpi(spiIn)
   if (!fresh || context.peers.get(peer.node)) return
   context.pool.giveBack(peer.vaddr)
   if (peer.vrf) context.vrfs.leave(peer.vrf, peer.node)

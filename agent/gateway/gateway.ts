@@ -7,7 +7,7 @@
  */
 import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
 import { eventType } from '../../schema/abi.gen.ts'
-import type { GrantBody } from '../../schema/grant.ts'
+import { CLOCK_TOLERANCE, type GrantBody, type Signed } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
 import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
@@ -18,6 +18,7 @@ import { Prober } from '../mp/prober.ts'
 import { createResponder, type Responder } from '../mp/responder.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
+import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions, outerAddress, pathConfOf } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
 import { AddressPool } from './address-pool.ts'
@@ -25,7 +26,7 @@ import { type Admission, abandon, install, prepare } from './admission.ts'
 import { type EdgePeer, EdgePeers } from './peers.ts'
 import { adoptPeers, snapshotPeers } from './restart.ts'
 import { acceptRouteSession } from './route-listener.ts'
-import type { RoutePeerContext } from './route-peer.ts'
+import { type RoutePeerContext, renewGrant } from './route-peer.ts'
 import { Vrfs } from './vrfs.ts'
 
 export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node'> {
@@ -37,6 +38,11 @@ export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 
 const CONFIRM_MS = 10_000
 /** A silent edge's sessions are kept for so long, in case it is heard again. */
 const LOST_HOLD_MS = 60_000
+/**
+ * Edges between their answer and the proof of their keys. What is begun is finished first: a gateway that comes back to thousands of edges would else
+ * spend its time on handshakes whose route sessions then time out. At 5 ms of work per edge these are about a second's.
+ */
+const UNPROVED_LIMIT = 256
 /** Hints to unknown sessions per second: enough for a reboot with many edges, too few to be of use to anyone else. */
 const RESETS_PER_SECOND = 200
 
@@ -56,6 +62,7 @@ export class Gateway {
   #arrival: Arrival | undefined
   #listener: Listener | undefined
   #tick: { stop(): void } | undefined
+  #watch: NetworkWatch | undefined
   #resets = RESETS_PER_SECOND
   #closed = false
 
@@ -117,15 +124,27 @@ export class Gateway {
   async #begin(): Promise<void> {
     const { node } = this
     const own = this.#pool.own
-    node.reconciler.want({ kind: 'address', value: { ifindex: node.devices.mp0.ifindex, address: own, prefixLength: 32 } })
+    node.reconciler.want({
+      kind: 'address',
+      value: { ifindex: node.devices.mp0.ifindex, address: own, prefixLength: 32 },
+    })
     node.wantNodeConfig(own)
-    if (node.former) adoptPeers(node.former, { node, peers: this.peers, vrfs: this.vrfs, pool: this.#pool, timestamps: this.#responder.timestamps, trust: this.#options.identity.trust })
+    if (node.former)
+      adoptPeers(node.former, {
+        node,
+        peers: this.peers,
+        vrfs: this.vrfs,
+        pool: this.#pool,
+        timestamps: this.#responder.timestamps,
+        trust: this.#options.identity.trust,
+      })
     node.remember(() => snapshotPeers(this.peers, this.vrfs, this.#pool.own, this.#responder.timestamps))
-    node.reconciler.sweep()
+    node.adopted()
     await node.reconciler.flush()
     await this.#prober.open(own)
     this.#listener = await node.net.listen({ address: own, port: ROUTE_PORT }, stream => this.#onStream(stream))
     for (const peer of this.peers.all()) this.#expireStale(peer)
+    this.#watch = new NetworkWatch(node, () => node.refreshWan())
     this.#tick = every(node.config.timers.probeMs, () => this.#checkLiveness(), node.log)
   }
 
@@ -136,7 +155,7 @@ export class Gateway {
       peers: this.peers,
       vrfs: this.vrfs,
       evict: (peer: EdgePeer, reason: string) => this.remove(peer, reason),
-      now: Date.now,
+      renew: (peer: EdgePeer, grant: GrantBody, signed: Signed) => renewGrant(this.#routeContext, peer, grant, signed),
     }
   }
 
@@ -144,18 +163,21 @@ export class Gateway {
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
     if (this.#closed) return
+    if (this.peers.unproved >= UNPROVED_LIMIT) return this.#ignore('busy')
     this.#arrival = arrival
     const outcome = this.#responder.receive(packet, arrival.from)
     this.#arrival = undefined
-    if (outcome.kind === 'ignored') {
-      this.#ignored.set(outcome.reason, (this.#ignored.get(outcome.reason) ?? 0) + 1)
-      return
-    }
+    if (outcome.kind === 'ignored') return this.#ignore(outcome.reason)
     if (outcome.kind === 'reply') {
       const { refused } = outcome
       if (refused) {
         const from = `${arrival.from.address}: ${refused.message}`
-        this.#options.report({ severity: 'warning', code: 'handshake-refused', message: from, detail: { reason: refused.code, node: refused.grant?.node } })
+        this.#options.report({
+          severity: 'warning',
+          code: 'handshake-refused',
+          message: from,
+          detail: { reason: refused.code, node: refused.grant?.node },
+        })
       }
       return arrival.socket.send(outcome.packet, arrival.from)
     }
@@ -164,11 +186,15 @@ export class Gateway {
     if (!admission) return
     install(this.#admissionContext(), admission, outcome.remoteSid, outcome.secrets)
       .then(installed => {
-        if (!installed) return
+        if (!installed || this.#closed) return
         arrival.socket.send(outcome.packet, arrival.from)
         this.#later(CONFIRM_MS, () => this.#forgetUnconfirmed(admission.peer, outcome.localSid))
       })
       .catch(error => this.node.log.error({ err: error }, 'admission failed'))
+  }
+
+  #ignore(reason: string): void {
+    this.#ignored.set(reason, (this.#ignored.get(reason) ?? 0) + 1)
   }
 
   /** Packets refused without an answer, by reason. */
@@ -177,8 +203,9 @@ export class Gateway {
   }
 
   #forgetUnconfirmed(peer: EdgePeer, sid: number): void {
-    if (!peer.sessions.has(sid) || peer.sid === sid && peer.state !== 'connecting') return
-    if (peer.state === 'connecting' && peer.sid === sid) return this.remove(peer, 'never proved its keys')
+    if (peer.unproved !== sid) return
+    if (peer.state === 'connecting') return this.remove(peer, 'never proved its keys')
+    this.peers.settled(peer, sid)
     this.#retire(peer, sid, 0)
   }
 
@@ -198,15 +225,22 @@ export class Gateway {
   /** The edge holds the keys of session `sid`: it may have routes now, and older sessions may go. */
   async #confirmed(peer: EdgePeer, sid: number): Promise<void> {
     const before = peer.state
+    this.peers.settled(peer, sid)
     this.#setState(peer, 'up')
     peer.vrf?.table.markStale(peer.node)
     await this.#switchTo(peer, sid)
     if (before === 'connecting' || before === 'lost')
-      this.#options.report({ severity: 'info', code: 'edge-up', message: `${peer.grant.nodeName} is connected`, detail: { node: peer.node } })
+      this.#options.report({
+        severity: 'info',
+        code: 'edge-up',
+        message: `${peer.grant.nodeName} is connected`,
+        detail: { node: peer.node },
+      })
   }
 
   #routeClosed(peer: EdgePeer, reason: string): void {
     peer.route = undefined
+    if (this.#closed) return
     const member = peer.vrf?.members.get(peer.node)
     if (member) member.tell = undefined
     peer.vrf?.table.markStale(peer.node)
@@ -226,6 +260,7 @@ export class Gateway {
   async #switchTo(peer: EdgePeer, sid: number): Promise<void> {
     const session = this.node.sessions.get(sid)
     if (!session || !peer.sessions.has(sid)) return
+    this.peers.settled(peer, sid)
     if (peer.sid !== sid) peer.rekeys += 1
     peer.sid = sid
     peer.esp = session.esp
@@ -240,7 +275,7 @@ export class Gateway {
     this.#later(afterMs, () => {
       if (peer.sid === sid || !peer.sessions.has(sid)) return
       this.peers.removeSession(peer, sid)
-      this.node.removeSession(sid)
+      this.node.sessions.remove(sid)
       this.#flush()
     })
   }
@@ -293,11 +328,11 @@ export class Gateway {
   #checkLiveness(): void {
     const { probeMs, silentMs } = this.node.config.timers
     this.#resets = Math.min(RESETS_PER_SECOND, this.#resets + (RESETS_PER_SECOND * probeMs) / 1000)
-    const now = Date.now()
+    const [now, date] = [this.node.now(), Date.now()]
     for (const peer of this.peers.all()) {
       const session = this.node.sessions.get(peer.sid)
       if (!session || peer.state === 'connecting') continue
-      const idles = session.paths.map(({ path }) => this.node.pathIdleMs(handleOf(peer.sid, path)) ?? now - session.created)
+      const idles = session.paths.map(({ path }) => this.node.silenceMs(session, path))
       session.paths.forEach(({ path }, index) => {
         if ((idles[index] ?? 0) >= probeMs / 2) this.#prober.probe(this.#pool.own, peer.vaddr, path)
       })
@@ -305,19 +340,29 @@ export class Gateway {
       if (silent && peer.state !== 'lost') this.#lose(peer)
       else if (!silent && peer.state === 'lost') this.#regain(peer)
       else if (silent && now - peer.since > LOST_HOLD_MS) this.remove(peer, 'silent for too long')
-      else if (grantOver(peer.grant, now)) this.remove(peer, 'its grant expired and was not renewed')
+      else if (grantOver(peer.grant, date)) this.remove(peer, 'its grant expired and was not renewed')
     }
   }
 
   #lose(peer: EdgePeer): void {
     this.#setState(peer, 'lost')
-    this.#options.report({ severity: 'warning', code: 'edge-lost', message: `${peer.grant.nodeName} is silent; its prefixes are withdrawn`, detail: { node: peer.node } })
+    this.#options.report({
+      severity: 'warning',
+      code: 'edge-lost',
+      message: `${peer.grant.nodeName} is silent; its prefixes are withdrawn`,
+      detail: { node: peer.node },
+    })
     if (peer.vrf) this.vrfs.withdraw(peer.vrf, peer.vrf.table.withdrawAll(peer.node))
   }
 
   #regain(peer: EdgePeer): void {
     this.#setState(peer, peer.route ? 'up' : 'stale')
-    this.#options.report({ severity: 'info', code: 'edge-back', message: `${peer.grant.nodeName} is heard again`, detail: { node: peer.node } })
+    this.#options.report({
+      severity: 'info',
+      code: 'edge-back',
+      message: `${peer.grant.nodeName} is heard again`,
+      detail: { node: peer.node },
+    })
     const subnets = [...peer.announced].map(([prefix, reachable]) => ({ prefix, reachable }))
     if (peer.vrf) this.vrfs.announce(peer.vrf, peer.node, subnets, false)
     if (!peer.route) {
@@ -328,18 +373,23 @@ export class Gateway {
 
   #setState(peer: EdgePeer, state: EdgePeer['state']): void {
     peer.state = state
-    peer.since = Date.now()
+    peer.since = this.node.now()
   }
 
   /** Forgets an edge: routes, sessions, address. */
   remove(peer: EdgePeer, reason: string): void {
     if (this.peers.get(peer.node) !== peer) return
-    this.#options.report({ severity: 'warning', code: 'edge-removed', message: `${peer.grant.nodeName} removed: ${reason}`, detail: { node: peer.node } })
+    this.#options.report({
+      severity: 'warning',
+      code: 'edge-removed',
+      message: `${peer.grant.nodeName} removed: ${reason}`,
+      detail: { node: peer.node },
+    })
     const sessions = [...peer.sessions]
     this.peers.remove(peer)
     peer.route?.close(reason)
     if (peer.vrf) this.vrfs.leave(peer.vrf, peer.node)
-    for (const sid of sessions) this.node.removeSession(sid)
+    for (const sid of sessions) this.node.sessions.remove(sid)
     this.node.dropPeer(peer.index, peer.vaddr)
     this.#pool.giveBack(peer.vaddr)
     this.#flush()
@@ -357,9 +407,10 @@ export class Gateway {
   }
 
   #later(ms: number, action: () => void): void {
+    if (this.#closed) return
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
-      if (!this.#closed) action()
+      action()
     }, ms)
     this.#timers.add(timer)
   }
@@ -372,6 +423,7 @@ export class Gateway {
   close(): void {
     this.#closed = true
     this.#tick?.stop()
+    this.#watch?.close()
     for (const timer of this.#timers) clearTimeout(timer)
     this.vrfs.close()
     this.#listener?.close()
@@ -382,5 +434,5 @@ export class Gateway {
 }
 
 function grantOver(grant: GrantBody, nowMs: number): boolean {
-  return grant.expires * 1000 + 300_000 < nowMs
+  return grant.expires * 1000 + CLOCK_TOLERANCE * 1000 < nowMs
 }

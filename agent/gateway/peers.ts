@@ -1,8 +1,8 @@
 /** The edges that a gateway knows, by node id, by session and by peer index. */
 import { ABI_MAX_PEERS } from '../../schema/abi.gen.ts'
 import type { GrantBody, Signed } from '../../schema/grant.ts'
-import type { RouteSession } from '../mp/route-session.ts'
 import type { SessionSecrets } from '../../schema/mpinit.ts'
+import type { RouteSession } from '../mp/route-session.ts'
 import type { Vrf } from './vrfs.ts'
 
 /**
@@ -21,13 +21,15 @@ export interface EdgePeer {
   /** Session that packets for the edge are sent on. */
   sid: number
   readonly sessions: Set<number>
+  /** The newest session, while the edge has not shown that it holds its keys; 0: there is none. At most one at a time, whatever an edge sends. */
+  unproved: number
   rekeys: number
   policyVersion: number
   vrf: Vrf | undefined
   route: RouteSession | undefined
   /** What the edge announced and this gateway took: put back when a silent edge is heard again. */
   readonly announced: Map<string, boolean>
-  /** Unix ms of the last change of state. */
+  /** Of the last change of state; ms, monotonic. */
   since: number
 }
 
@@ -36,6 +38,7 @@ export class EdgePeers {
   readonly #bySid = new Map<number, EdgePeer>()
   readonly #secrets = new Map<number, SessionSecrets>()
   readonly #indexes = new Set<number>()
+  readonly #unproved = new Set<EdgePeer>()
   #cursor = 1
 
   all(): Iterable<EdgePeer> {
@@ -59,7 +62,7 @@ export class EdgePeers {
     return this.#secrets.get(sid)
   }
 
-  /** Index of the peers map; undefined when it is full. */
+  /** Index of the peers map; undefined when it is full. Freed ones come round again last, when no route in the kernel means the former holder. */
   newIndex(): number | undefined {
     if (this.#indexes.size >= ABI_MAX_PEERS - 1) return undefined
     while (this.#indexes.has(this.#cursor)) this.#cursor = (this.#cursor % (ABI_MAX_PEERS - 1)) + 1
@@ -68,6 +71,7 @@ export class EdgePeers {
 
   add(peer: EdgePeer): void {
     this.#indexes.add(peer.index)
+    this.#cursor = (peer.index % (ABI_MAX_PEERS - 1)) + 1
     this.#byNode.set(peer.node, peer)
     for (const sid of peer.sessions) this.#bySid.set(sid, peer)
   }
@@ -78,13 +82,29 @@ export class EdgePeers {
     for (const sid of peer.sessions) this.removeSession(peer, sid)
   }
 
+  /** Edges that have an answer but have not proved their keys. */
+  get unproved(): number {
+    return this.#unproved.size
+  }
+
+  /** The edge holds the keys of this session, or nobody waits for that any longer. */
+  settled(peer: EdgePeer, sid: number): void {
+    if (peer.unproved !== sid) return
+    peer.unproved = 0
+    this.#unproved.delete(peer)
+  }
+
+  /** A session that the edge has still to prove. */
   addSession(peer: EdgePeer, sid: number, secrets: SessionSecrets): void {
+    peer.unproved = sid
+    this.#unproved.add(peer)
     peer.sessions.add(sid)
     this.#bySid.set(sid, peer)
     this.#secrets.set(sid, secrets)
   }
 
   removeSession(peer: EdgePeer, sid: number): void {
+    this.settled(peer, sid)
     peer.sessions.delete(sid)
     this.#bySid.delete(sid)
     this.#secrets.delete(sid)

@@ -41,7 +41,14 @@ export function snapshotPeers(
  */
 export function adoptPeers(
   former: Runtime,
-  context: { node: Node; peers: EdgePeers; vrfs: Vrfs; pool: AddressPool; timestamps: TimestampTable; trust: () => TrustBundle },
+  context: {
+    node: Node
+    peers: EdgePeers
+    vrfs: Vrfs
+    pool: AddressPool
+    timestamps: TimestampTable
+    trust: () => TrustBundle
+  },
 ): void {
   const { node, peers, vrfs, pool } = context
   context.timestamps.import(former.timestamps)
@@ -53,7 +60,7 @@ export function adoptPeers(
     const session = former.sessions.find(({ sid }) => sid === saved.sid)
     const vrfId = vrfIds.get(saved.enterprise)
     if (!verified.ok || !session || !vrfId || pool.lend(saved.vaddrRemote) !== saved.vaddrRemote) continue
-    if (!node.adoptSession(session)) {
+    if (!node.sessions.adopt(session)) {
       pool.giveBack(saved.vaddrRemote)
       continue
     }
@@ -68,12 +75,13 @@ export function adoptPeers(
       state: 'stale',
       sid: saved.sid,
       sessions: new Set([saved.sid]),
+      unproved: 0,
       rekeys: saved.rekeys,
       policyVersion: 1,
       vrf: undefined,
       route: undefined,
       announced: new Map(saved.subnets.map(({ prefix, reachable }) => [prefix, reachable])),
-      since: Date.now(),
+      since: node.now(),
     }
     if (!vrfs.get(saved.enterprise)) vrfs.restore(vrfId.id, saved.enterprise, vrfId.name)
     peer.vrf = vrfs.join(saved.enterprise, vrfId.name, {

@@ -1,7 +1,7 @@
 /** The gateway's end of a route session: what an edge announces, asks and switches; and what the gateway tells it. */
 import type { GrantBody, Signed } from '../../schema/grant.ts'
-import type { RouteMessage } from '../../schema/route-messages.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
+import type { RouteMessage } from '../../schema/route-messages.ts'
 import type { EdgePeer } from './peers.ts'
 import type { Vrfs } from './vrfs.ts'
 
@@ -39,7 +39,13 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
     case 'announce': {
       const taken = message.subnets.filter(({ prefix }) => {
         if (context.allowed(peer.grant, prefix)) return true
-        refuse(context, peer, prefix, 'outside-grant', `${prefix} is outside what ${peer.grant.nodeName} may announce (${peer.grant.prefixes.join(', ')})`)
+        refuse(
+          context,
+          peer,
+          prefix,
+          'outside-grant',
+          `${prefix} is outside what ${peer.grant.nodeName} may announce (${peer.grant.prefixes.join(', ')})`,
+        )
         return false
       })
       const refused = new Set<string>()
@@ -66,26 +72,14 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
       return
     case 'grant': {
       const verified = context.verify(message.grant)
-      if (typeof verified === 'string' || verified.node !== peer.node) {
+      const problem = typeof verified === 'string' ? verified : misfit(peer, verified)
+      if (problem !== undefined)
         context.report({
           severity: 'warning',
           code: 'grant-refused',
-          message: `renewed grant of ${peer.grant.nodeName} refused: ${typeof verified === 'string' ? verified : 'it is another node’s'}`,
+          message: `renewed grant of ${peer.grant.nodeName} refused: ${problem}`,
         })
-        return
-      }
-      peer.grant = verified
-      peer.signedGrant = message.grant
-      const member = vrf.members.get(peer.node)
-      if (member) member.security = verified.security
-      const outside = [...peer.announced.keys()].filter(prefix => !context.allowed(verified, prefix))
-      for (const prefix of outside) {
-        peer.announced.delete(prefix)
-        refuse(context, peer, prefix, 'outside-grant', `${prefix} is no longer granted to ${verified.nodeName}`)
-      }
-      vrfs.withdraw(vrf, vrf.table.withdraw(peer.node, outside))
-      vrfs.changed(vrf, [...vrf.table.ownedBy(peer.node)].map(owned => owned.prefix))
-      context.changed()
+      else if (typeof verified !== 'string') renewGrant(context, peer, verified, message.grant)
       return
     }
     case 'policy':
@@ -97,7 +91,47 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
   }
 }
 
-function refuse(context: RoutePeerContext, peer: EdgePeer, prefix: string, code: 'outside-grant' | 'overlap' | 'full', message: string): void {
+/** A grant for another key or enterprise needs a new handshake, which makes a new peer of the edge. */
+function misfit(peer: EdgePeer, grant: GrantBody): string | undefined {
+  if (grant.node !== peer.node) return 'it is another node’s'
+  if (!Buffer.from(grant.staticKey).equals(peer.grant.staticKey)) return 'it is for another key'
+  if (grant.enterprise !== peer.grant.enterprise) return 'it is of another enterprise'
+  return undefined
+}
+
+/** A newer grant takes effect, whichever way it came: what it does not cover any more is withdrawn. An older one changes nothing. */
+export function renewGrant(context: RoutePeerContext, peer: EdgePeer, grant: GrantBody, signed: Signed): void {
+  const { vrf } = peer
+  if (!vrf || grant.serial <= peer.grant.serial) return
+  peer.grant = grant
+  peer.signedGrant = signed
+  const member = vrf.members.get(peer.node)
+  if (member) Object.assign(member, { security: grant.security, name: grant.nodeName })
+  const outside = [...peer.announced.keys()].filter(prefix => !context.allowed(grant, prefix))
+  for (const prefix of outside) {
+    peer.announced.delete(prefix)
+    refuse(context, peer, prefix, 'outside-grant', `${prefix} is no longer granted to ${grant.nodeName}`)
+  }
+  context.vrfs.withdraw(vrf, vrf.table.withdraw(peer.node, outside))
+  context.vrfs.changed(
+    vrf,
+    Array.from(vrf.table.ownedBy(peer.node), owned => owned.prefix),
+  )
+  context.changed()
+}
+
+function refuse(
+  context: RoutePeerContext,
+  peer: EdgePeer,
+  prefix: string,
+  code: 'outside-grant' | 'overlap' | 'full',
+  message: string,
+): void {
   peer.route?.send({ type: 'refused', prefix, code, message })
-  context.report({ severity: 'warning', code: 'prefix-refused', message, detail: { prefix, node: peer.node, reason: code } })
+  context.report({
+    severity: 'warning',
+    code: 'prefix-refused',
+    message,
+    detail: { prefix, node: peer.node, reason: code },
+  })
 }

@@ -32,13 +32,19 @@ export interface VrfMember {
 
 /** Changes are collected for so long, so that a toggle of 1,000 edges is not a million messages. */
 const BATCH_MS = 5
+/** A batch that takes long to tell is followed by a longer pause, in which more changes come together. */
+const PAUSE_PER_COST = 2
+const MAX_ID = 0x7fffffff
 
 export class Vrfs {
   readonly #fib: Fib
   readonly #flush: () => void
   readonly #vrfs = new Map<string, Vrf>()
   readonly #ids = new Set<number>()
+  #lastId = 0
   #timer: NodeJS.Timeout | undefined
+  #pauseMs = BATCH_MS
+  #closed = false
 
   /** @param flush has the kernel follow; called after each batch */
   constructor(fib: Fib, flush: () => void) {
@@ -73,6 +79,7 @@ export class Vrfs {
       table: new VrfTable({ ownerName: owner => members.get(owner)?.name ?? owner }),
     }
     this.#ids.add(id)
+    this.#lastId = Math.max(this.#lastId, id)
     this.#vrfs.set(enterprise, vrf)
     return vrf
   }
@@ -102,7 +109,7 @@ export class Vrfs {
       this.install(vrf, prefix)
       vrf.dirty.add(prefix)
     }
-    if (prefixes.length > 0) this.#timer ??= setTimeout(() => this.#tell(), BATCH_MS)
+    if (prefixes.length > 0 && !this.#closed) this.#timer ??= setTimeout(() => this.#tell(), this.#pauseMs)
   }
 
   install(vrf: Vrf, prefix: string): void {
@@ -115,18 +122,29 @@ export class Vrfs {
 
   /** Everything that `node` may know of the others. */
   routesFor(vrf: Vrf, node: string): RouteEntry[] {
-    return [...vrf.table.routes()].flatMap(route => (route.owner === node ? [] : (this.#entry(vrf, route.prefix) ?? [])))
+    return [...vrf.table.routes()].flatMap(route =>
+      route.owner === node ? [] : (this.#entry(vrf, route.prefix) ?? []),
+    )
   }
 
   #entry(vrf: Vrf, prefix: string): RouteEntry | undefined {
     const route = vrf.table.get(prefix)
     const owner = route && vrf.members.get(route.owner)
-    return owner && { prefix, reachable: route.reachable, security: owner.security, owner: owner.node, ownerName: owner.name }
+    return (
+      owner && {
+        prefix,
+        reachable: route.reachable,
+        security: owner.security,
+        owner: owner.node,
+        ownerName: owner.name,
+      }
+    )
   }
 
   /** Edges ignore their own prefixes, so that all of a VRF get the same message. */
   #tell(): void {
     this.#timer = undefined
+    const begin = performance.now()
     for (const vrf of this.#vrfs.values()) {
       if (vrf.dirty.size === 0) continue
       const routes: RouteEntry[] = []
@@ -143,16 +161,19 @@ export class Vrfs {
         if (routes.length > 0) tell({ type: 'routes', full: false, routes })
       }
     }
+    this.#pauseMs = Math.max(BATCH_MS, PAUSE_PER_COST * (performance.now() - begin))
     this.#flush()
   }
 
+  /** The number of a VRF that is gone comes again last, long after its sessions and routes have left the kernel. */
   #newId(): number {
-    let id = 1
-    while (this.#ids.has(id)) id += 1
-    return id
+    do this.#lastId = (this.#lastId % MAX_ID) + 1
+    while (this.#ids.has(this.#lastId))
+    return this.#lastId
   }
 
   close(): void {
+    this.#closed = true
     clearTimeout(this.#timer)
   }
 }

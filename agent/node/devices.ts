@@ -42,14 +42,20 @@ export async function ensureDevices(kernel: KernelPort, options: { esp: boolean;
   const ensure = async (spec: LinkSpec) => {
     const present = find(spec.name)
     if (present && present.kind !== spec.kind)
-      throw new KernelError('create', `${spec.kind} ${spec.name}`, 'EEXIST', `a device of kind ${present.kind ?? 'unknown'} has that name; rename it`)
+      throw new KernelError(
+        'create',
+        `${spec.kind} ${spec.name}`,
+        'EEXIST',
+        `a device of kind ${present.kind ?? 'unknown'} has that name; rename it`,
+      )
     if (!present) await network.createLink(spec)
   }
   await ensure({ kind: 'veth', name: 'mp0', peer: 'mp1', mtu: options.mtu })
   if (options.esp) await ensure({ kind: 'xfrm', name: 'ipsec0', mtu: IPSEC_MTU })
   links = await network.links()
   const [mp0, mp1, ipsec0] = [find('mp0'), find('mp1'), options.esp ? find('ipsec0') : undefined]
-  if (!mp0 || !mp1) throw new KernelError('create', 'veth mp0', 'ENODEV', 'mp0 or its peer mp1 is missing; delete the other one')
+  if (!mp0 || !mp1)
+    throw new KernelError('create', 'veth mp0', 'ENODEV', 'mp0 or its peer mp1 is missing; delete the other one')
   for (const link of [mp0, mp1]) {
     // Neighbour and multicast chatter has no place on mp0; a kernel without IPv6 has no such setting.
     const chatter = `ipv6/conf/${link.name}/disable_ipv6`
@@ -86,6 +92,8 @@ export function wantDevices(reconciler: Reconciler, { mp0, mp1, ipsec0 }: Device
 
 /** MP brings packets from virtual addresses in on a WAN device: strict reverse-path filtering would drop them. */
 export function relaxReversePath(network: Network, device: string): void {
-  const strict = [`ipv4/conf/all/rp_filter`, `ipv4/conf/${device}/rp_filter`].some(key => network.sysctl(key)?.trim() === '1')
+  const strict = [`ipv4/conf/all/rp_filter`, `ipv4/conf/${device}/rp_filter`].some(
+    key => network.sysctl(key)?.trim() === '1',
+  )
   if (strict) network.setSysctl(`ipv4/conf/${device}/rp_filter`, '2')
 }

@@ -40,7 +40,9 @@ export class DropSamples {
 /** Source and destination from the sampled network header. */
 function endpoints({ head, headLength }: DataplaneEvent): { from: string; to: string } {
   const version = (head[0] ?? 0) >> 4
-  if (version === 4 && headLength >= 20) return { from: formatAddress(head.subarray(12, 16)), to: formatAddress(head.subarray(16, 20)) }
-  if (version === 6 && headLength >= 40) return { from: formatAddress(head.subarray(8, 24)), to: formatAddress(head.subarray(24, 40)) }
+  if (version === 4 && headLength >= 20)
+    return { from: formatAddress(head.subarray(12, 16)), to: formatAddress(head.subarray(16, 20)) }
+  if (version === 6 && headLength >= 40)
+    return { from: formatAddress(head.subarray(8, 24)), to: formatAddress(head.subarray(24, 40)) }
   return { from: '?', to: '?' }
 }

@@ -1,10 +1,10 @@
 /** Routes of this node's VRFs as FIB resources; holds one next hop per prefix and lets go of it when the route changes. */
-import { parsePrefix } from '../../schema/address.ts'
-import { formatAddress } from '../../schema/address.ts'
+
 import type { Nexthop } from '../../schema/abi.gen.ts'
+import { formatAddress, parsePrefix } from '../../schema/address.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
-import type { Nexthops } from './nexthops.ts'
+import { type Nexthops, sameNexthop } from './nexthops.ts'
 
 export class Fib {
   readonly #reconciler: Reconciler
@@ -17,9 +17,10 @@ export class Fib {
   }
 
   set(vrf: number, prefix: string, nexthop: Nexthop): void {
-    const resource = fibResource(vrf, prefix, this.#nexthops.acquire(nexthop))
-    const key = keyOf(resource)
+    const key = keyOf(fibResource(vrf, prefix, 0))
     const before = this.#routes.get(key)
+    if (before && sameNexthop(before, nexthop)) return
+    const resource = fibResource(vrf, prefix, this.#nexthops.acquire(nexthop))
     this.#routes.set(key, nexthop)
     this.#reconciler.want(resource)
     if (before) this.#nexthops.release(before)

@@ -35,7 +35,8 @@ export function wanLinks(wan: readonly WanConfig[], links: readonly Link[], addr
     if (!link) return []
     const own = addresses.flatMap(({ ifindex, address }) => {
       const parsed = ifindex === link.ifindex ? parseAddress(address) : undefined
-      if (!parsed || !entry.families.includes(parsed.family) || (parsed.family === 6 && parsed.bytes[0] === 0xfe)) return []
+      if (!parsed || !entry.families.includes(parsed.family) || (parsed.family === 6 && parsed.bytes[0] === 0xfe))
+        return []
       return [{ family: parsed.family, address }]
     })
     return [
@@ -59,6 +60,7 @@ export class WanLinks {
   readonly #onPacket: (packet: Uint8Array, arrival: Arrival) => void
   readonly #sockets = new Map<string, DatagramSocket>()
   #links: WanLink[] = []
+  #closed = false
 
   constructor(options: {
     wan: readonly WanConfig[]
@@ -102,7 +104,8 @@ export class WanLinks {
           const link = this.linkOf(address)
           if (link) this.#onPacket(packet, { link, socket, from })
         })
-        this.#sockets.set(address, socket)
+        if (this.#closed) socket.close()
+        else this.#sockets.set(address, socket)
       } catch (error) {
         // IPv6 duplicate address detection still runs: netlink tells when it is done.
         if (!(error instanceof Error && 'code' in error && error.code === 'EADDRNOTAVAIL')) throw error
@@ -111,6 +114,7 @@ export class WanLinks {
   }
 
   close(): void {
+    this.#closed = true
     for (const socket of this.#sockets.values()) socket.close()
     this.#sockets.clear()
   }

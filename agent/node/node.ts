@@ -2,24 +2,27 @@
  * What edges and gateways share: the dataplane of one machine, its sessions and peers as resources, adoption of what a former agent left, and
  * the measured state of paths. Roles (edge.ts, gateway.ts) decide; this class knows how.
  */
-import type { Logger } from '../log.ts'
+
 import type { Event as DataplaneEvent, PathConf, PathState, Peer } from '../../schema/abi.gen.ts'
 import { ABI_FAMILY_NONE, ABI_HASH, ABI_MP_PORT, ABI_PEER_F_ESP, eventType } from '../../schema/abi.gen.ts'
 import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
 import type { Capabilities, Dataplane, KernelPort } from '../kernel/port.ts'
+import type { Logger } from '../log.ts'
 import { clearMtu, secureMtu } from '../mp/mtu.ts'
 import type { Endpoint, NetPort } from '../mp/net.ts'
-import { handleOf, newSid, newSpi, type SessionSpec, sessionResources } from '../mp/session.ts'
+import { handleOf } from '../mp/session.ts'
 import { observe } from '../plan/apply.ts'
 import { Reconciler } from '../plan/reconciler.ts'
-import { type Resource, keyOf } from '../plan/resource.ts'
+import { keyOf, type Resource } from '../plan/resource.ts'
 import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevices } from './devices.ts'
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { type Arrival, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { type Runtime, readRuntime, writeRuntime } from './runtime.ts'
+import { type LiveSession, Sessions } from './sessions.ts'
+import { Snapshots } from './snapshots.ts'
 
 export interface NodeOptions {
   config: AgentConfig
@@ -32,17 +35,6 @@ export interface NodeOptions {
   onEvent: (event: DataplaneEvent) => void
 }
 
-/** A session as the agent remembers it. `spec` is absent for one adopted from a former agent: its keys are in the kernel only. */
-export interface LiveSession {
-  sid: number
-  remoteSid: number
-  peer: number
-  esp: boolean
-  created: number
-  paths: { path: number; link: string; spiIn: number; spiOut: number; mtu: number }[]
-}
-
-const SAVE_DELAY_MS = 50
 /** Sampled events: at most one per CPU in this time. */
 const EVENT_INTERVAL_NS = 10_000_000
 
@@ -58,15 +50,14 @@ export class Node {
   readonly fib: Fib
   readonly wan: WanLinks
   readonly samples = new DropSamples()
-  readonly sessions = new Map<number, LiveSession>()
+  readonly sessions: Sessions
   /** Snapshot of the former agent, while its things are being adopted. */
-  readonly former: Runtime | undefined
+  former: Runtime | undefined
   readonly devices: Devices
   /** Node id. */
   readonly id: string
-  readonly #spis = new Set<number>()
-  #snapshot: (() => Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'>) | undefined
-  #saving: NodeJS.Timeout | undefined
+  readonly #wanDevices = new Set<number>()
+  #snapshots: Snapshots | undefined
 
   static async open(options: NodeOptions): Promise<Node> {
     const { config, kernel, log } = options
@@ -74,7 +65,13 @@ export class Node {
     if (capabilities.problems.length > 0) throw new Error(capabilities.problems.join('; '))
     const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp })
     if (dataplane.reason) log.warn({ reason: dataplane.reason }, `pinned dataplane ${dataplane.adoption}`)
-    const wan = new WanLinks({ wan: config.wan, kernel, net: options.net, port: ABI_MP_PORT, onPacket: options.onHandshakePacket })
+    const wan = new WanLinks({
+      wan: config.wan,
+      kernel,
+      net: options.net,
+      port: ABI_MP_PORT,
+      onPacket: options.onHandshakePacket,
+    })
     await wan.refresh()
     const devices = await ensureDevices(kernel, { esp: capabilities.esp, mtu: mpMtu(wan.links) })
     const observed = await observe(kernel, dataplane, { mp0: devices.mp0.ifindex, table: TABLE, esp: capabilities.esp })
@@ -106,10 +103,14 @@ export class Node {
       dataplane: parts.dataplane,
       observed: parts.observed,
       onFailure: ({ operation, error }) =>
-        options.log.error({ err: error, object: keyOf(operation.resource) }, `cannot ${operation.action}: ${error.message}`),
+        options.log.error(
+          { err: error, object: keyOf(operation.resource) },
+          `cannot ${operation.action}: ${error.message}`,
+        ),
     })
     this.nexthops = new Nexthops(this.reconciler)
     this.fib = new Fib(this.reconciler, this.nexthops)
+    this.sessions = new Sessions({ reconciler: this.reconciler, now: () => this.now(), changed: () => this.save() })
     if (parts.dataplane.adoption === 'adopted') {
       const former = readRuntime(options.config.runDir, options.node, ABI_HASH)
       if (typeof former === 'string') options.log.warn({}, `not adopting sessions: ${former}`)
@@ -141,7 +142,13 @@ export class Node {
       want('ipsec-egress', ipsec0.ifindex)
       want('ipsec-ingress', ipsec0.ifindex)
     }
+    for (const ifindex of this.#wanDevices) {
+      if (this.wan.links.some(link => link.ifindex === ifindex)) continue
+      this.#wanDevices.delete(ifindex)
+      this.reconciler.drop(`attachment wan ${ifindex}`)
+    }
     for (const link of this.wan.links) {
+      this.#wanDevices.add(link.ifindex)
       want('wan', link.ifindex)
       const device = this.config.wan.find(entry => entry.name === link.name)?.interface
       if (device) relaxReversePath(this.kernel.network, device)
@@ -165,83 +172,19 @@ export class Node {
     })
   }
 
-  // Sessions
-
-  allocateSid(): number {
-    return newSid(sid => this.sessions.has(sid))
+  /** ms on the machine's monotonic clock: for everything that is measured, since people and NTP set the other one. */
+  now(): number {
+    return Number(this.kernel.monotonic() / 1000n) / 1000
   }
 
-  allocateSpi(): number {
-    const spi = newSpi(candidate => this.#spis.has(candidate))
-    this.#spis.add(spi)
-    return spi
+  /** Adoption is complete: what the former agent left and nobody wants is removed by the next flush. */
+  adopted(): void {
+    this.former = undefined
+    this.sessions.adopted()
+    this.reconciler.sweep()
   }
 
-  releaseSpi(spi: number): void {
-    this.#spis.delete(spi)
-  }
-
-  installSession(spec: SessionSpec): LiveSession {
-    const live: LiveSession = {
-      sid: spec.sid,
-      remoteSid: spec.remoteSid,
-      peer: spec.peer,
-      esp: spec.esp !== undefined,
-      created: Date.now(),
-      paths: spec.paths.map(({ path, link, spiIn, spiOut, mtu }) => ({ path, link, spiIn, spiOut, mtu })),
-    }
-    this.sessions.set(spec.sid, live)
-    for (const resource of sessionResources(spec)) this.reconciler.want(resource)
-    this.save()
-    return live
-  }
-
-  removeSession(sid: number): void {
-    const live = this.sessions.get(sid)
-    if (!live) return
-    this.sessions.delete(sid)
-    this.reconciler.drop(`session ${sid}`)
-    for (const { path, spiIn } of live.paths) {
-      const handle = handleOf(sid, path)
-      this.reconciler.drop(`path-conf ${handle}`)
-      this.reconciler.drop(`path-state ${handle}`)
-      this.reconciler.drop(`policy ${handle}`)
-      for (const key of this.#associationsOf(handle)) this.reconciler.drop(key)
-      this.releaseSpi(spiIn)
-    }
-    this.save()
-  }
-
-  #associationsOf(handle: number): string[] {
-    return [...this.reconciler.observed()].flatMap(resource =>
-      resource.kind === 'association' && resource.value.ifId === handle ? [keyOf(resource)] : [],
-    )
-  }
-
-  /** Takes over a session of the former agent as it stands in the kernel. False when it is not whole. */
-  adoptSession(live: LiveSession): boolean {
-    const handles = new Set(live.paths.map(({ path }) => handleOf(live.sid, path)))
-    const mine = [...this.reconciler.observed()].filter(resource => {
-      switch (resource.kind) {
-        case 'session':
-          return resource.sid === live.sid
-        case 'path-conf':
-        case 'path-state':
-          return handles.has(resource.handle)
-        case 'association':
-        case 'policy':
-          return handles.has(resource.value.ifId)
-        default:
-          return false
-      }
-    })
-    const whole = 1 + live.paths.length * (live.esp ? 5 : 2)
-    if (mine.length !== whole) return false
-    for (const resource of mine) this.reconciler.want(resource)
-    for (const { spiIn } of live.paths) this.#spis.add(spiIn)
-    this.sessions.set(live.sid, live)
-    return true
-  }
+  // Paths and peers
 
   setPathConf(handle: number, conf: PathConf): void {
     this.reconciler.want({ kind: 'path-conf', handle, value: conf })
@@ -254,6 +197,11 @@ export class Node {
 
   pathState(handle: number): PathState | undefined {
     return this.dataplane.maps.pathState.get(handle)
+  }
+
+  /** ms since the last authenticated packet of the path, or since the session began. */
+  silenceMs(session: LiveSession, path: number): number {
+    return this.pathIdleMs(handleOf(session.sid, path)) ?? this.sessions.ageMs(session)
   }
 
   /** ms since the last authenticated packet of the path; undefined: never any. */
@@ -294,31 +242,30 @@ export class Node {
 
   // Snapshot
 
-  /** The role says what to remember; `save` then writes it soon, and at most every 50 ms. */
+  /** The role says what to remember; `save` has it written soon. */
   remember(snapshot: () => Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'>): void {
-    this.#snapshot = snapshot
+    const write = () =>
+      writeRuntime(this.config.runDir, {
+        ...snapshot(),
+        abiHash: ABI_HASH,
+        node: this.id,
+        sessions: [...this.sessions.values()],
+      })
+    this.#snapshots = new Snapshots(write, this.log)
   }
 
   save(): void {
-    if (!this.#snapshot || this.#saving) return
-    this.#saving = setTimeout(() => this.saveNow(), SAVE_DELAY_MS)
+    this.#snapshots?.save()
   }
 
   saveNow(): void {
-    clearTimeout(this.#saving)
-    this.#saving = undefined
-    if (!this.#snapshot) return
-    writeRuntime(this.config.runDir, {
-      ...this.#snapshot(),
-      abiHash: ABI_HASH,
-      node: this.id,
-      sessions: [...this.sessions.values()],
-    })
+    this.#snapshots?.saveNow()
   }
 
   /** Ends this agent; the dataplane stays and forwards. */
   close(): void {
     this.saveNow()
+    this.#snapshots = undefined
     this.reconciler.close()
     this.wan.close()
     this.dataplane.close()
@@ -328,7 +275,8 @@ export class Node {
 /** Outer addresses of a path, from the two ends' addresses. */
 export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: number; mtu: number }): PathConf {
   const [own, peer] = [parseAddress(local.address), parseAddress(remote.address)]
-  if (!own || !peer || own.family !== peer.family) throw new TypeError(`no path between ${local.address} and ${remote.address}`)
+  if (!own || !peer || own.family !== peer.family)
+    throw new TypeError(`no path between ${local.address} and ${remote.address}`)
   const wide = (bytes: Uint8Array) => {
     const field = new Uint8Array(16)
     field.set(bytes)

@@ -4,13 +4,13 @@
  * layout is as good as absent, because all of it can be learned again.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { decode, encode } from 'cbor-x'
 import { z } from 'zod'
 import { roleSchema, subnetSchema, uuidSchema } from '../../schema/common.ts'
 import { routeSchema } from '../../schema/route-messages.ts'
 
-const VERSION = 1
+const VERSION = 2
 
 const pathSchema = z.object({
   path: z.int(),
@@ -44,7 +44,14 @@ export const runtimeSchema = z.object({
     }),
   ),
   sessions: z.array(
-    z.object({ sid: z.int(), remoteSid: z.int(), peer: z.int(), esp: z.boolean(), created: z.number(), paths: z.array(pathSchema) }),
+    z.object({
+      sid: z.int(),
+      remoteSid: z.int(),
+      peer: z.int(),
+      esp: z.boolean(),
+      created: z.number(),
+      paths: z.array(pathSchema),
+    }),
   ),
   /** Edge: routes by gateway. */
   learned: z.array(routeSchema.extend({ gateway: uuidSchema })),
@@ -82,9 +89,15 @@ function normalise(value: unknown): unknown {
 
 export function writeRuntime(directory: string, runtime: Omit<Runtime, 'version'>): void {
   const file = join(directory, 'runtime.cbor')
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   const temporary = `${file}.new`
   // No fsync: a process that dies loses nothing that was written, and a machine that dies loses the directory anyway.
-  writeFileSync(temporary, encode({ version: VERSION, ...runtime }), { mode: 0o600 })
+  const bytes = encode({ version: VERSION, ...runtime })
+  try {
+    writeFileSync(temporary, bytes, { mode: 0o600 })
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    writeFileSync(temporary, bytes, { mode: 0o600 })
+  }
   renameSync(temporary, file)
 }

@@ -51,7 +51,13 @@ function write(operation: Operation, resource: Resource, port: KernelPort, datap
       return port.network.replaceRoute(resource.value)
     case 'association': {
       const { key } = resource.value
-      if (!key) throw new KernelError('add', `SA ${resource.value.spi}`, 'EINVAL', 'key unknown: adopted SAs cannot be made again')
+      if (!key)
+        throw new KernelError(
+          'add',
+          `SA ${resource.value.spi}`,
+          'EINVAL',
+          'key unknown: adopted SAs cannot be made again',
+        )
       return port.xfrm.addAssociation({ ...resource.value, key })
     }
     case 'policy':
@@ -88,7 +94,8 @@ function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Pro
   const gone = (promise: Promise<void>) =>
     promise.catch(error => {
       // The device may have taken its addresses, routes and neighbours with it.
-      if (!(error instanceof KernelError && ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'].includes(error.code))) throw error
+      if (!(error instanceof KernelError && ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'].includes(error.code)))
+        throw error
     })
   switch (resource.kind) {
     case 'address':

@@ -2,13 +2,26 @@ import { expect, test } from 'vitest'
 import { changesBetween, plan } from './plan.ts'
 import { keyOf, type Resource } from './resource.ts'
 
-const nexthop = (index: number, target: number): Resource => ({ kind: 'nexthop', index, value: { kind: 5, flags: 0, reserved: 0, target } })
+const nexthop = (index: number, target: number): Resource => ({
+  kind: 'nexthop',
+  index,
+  value: { kind: 5, flags: 0, reserved: 0, target },
+})
 const fib = (address: string, to: number): Resource => ({ kind: 'fib', vrf: 1, address, prefixLength: 24, nexthop: to })
 const association = (spi: number, key?: Uint8Array): Resource => ({
   kind: 'association',
-  value: { direction: 'in', source: '100.64.0.2', destination: '100.64.0.1', spi, ifId: 16, replayWindow: 4096, ...(key ? { key } : {}) },
+  value: {
+    direction: 'in',
+    source: '100.64.0.2',
+    destination: '100.64.0.1',
+    spi,
+    ifId: 16,
+    replayWindow: 4096,
+    ...(key ? { key } : {}),
+  },
 })
-const told = (stages: ReturnType<typeof plan>) => stages.map(stage => stage.map(({ action, resource }) => `${action} ${keyOf(resource)}`))
+const told = (stages: ReturnType<typeof plan>) =>
+  stages.map(stage => stage.map(({ action, resource }) => `${action} ${keyOf(resource)}`))
 
 test('nothing to do where desired and observed agree', () => {
   const state = [nexthop(1, 7), fib('10.1.0.0', 1)]
@@ -16,8 +29,14 @@ test('nothing to do where desired and observed agree', () => {
 })
 
 test('what is pointed to is made first and removed last', () => {
-  expect(told(plan(changesBetween([fib('10.1.0.0', 1), nexthop(1, 7)], [])))).toEqual([['create nexthop 1'], ['create fib 1 10.1.0.0/24']])
-  expect(told(plan(changesBetween([], [nexthop(1, 7), fib('10.1.0.0', 1)])))).toEqual([['delete fib 1 10.1.0.0/24'], ['delete nexthop 1']])
+  expect(told(plan(changesBetween([fib('10.1.0.0', 1), nexthop(1, 7)], [])))).toEqual([
+    ['create nexthop 1'],
+    ['create fib 1 10.1.0.0/24'],
+  ])
+  expect(told(plan(changesBetween([], [nexthop(1, 7), fib('10.1.0.0', 1)])))).toEqual([
+    ['delete fib 1 10.1.0.0/24'],
+    ['delete nexthop 1'],
+  ])
 })
 
 test('creations run before deletions, so a move never leaves a gap', () => {

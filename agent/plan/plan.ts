@@ -24,7 +24,8 @@ export function plan(changes: Iterable<Change>): Operation[][] {
       push(build, stageOf(desired), { action: 'replace', resource: desired, before: observed })
     else if (!desired && observed) push(remove, stageOf(observed), { action: 'delete', resource: observed })
   }
-  const stages = (operations: Map<number, Operation[]>) => [...operations].sort(([a], [b]) => a - b).map(([, list]) => list)
+  const stages = (operations: Map<number, Operation[]>) =>
+    [...operations].sort(([a], [b]) => a - b).map(([, list]) => list)
   return [...stages(build), ...stages(remove).reverse()]
 }
 

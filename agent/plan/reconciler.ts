@@ -56,6 +56,11 @@ export class Reconciler {
     return this.#desired.get(key)
   }
 
+  /** Is the object in the kernel, as far as this agent knows? */
+  exists(key: string): boolean {
+    return this.#observed.has(key)
+  }
+
   observed(): Iterable<Resource> {
     return this.#observed.values()
   }
@@ -95,6 +100,7 @@ export class Reconciler {
   }
 
   async #run(): Promise<Failure[]> {
+    if (this.#closed) return []
     const keys = [...this.#dirty]
     this.#dirty.clear()
     const stages = plan(keys.map(key => ({ desired: this.#desired.get(key), observed: this.#observed.get(key) })))
@@ -131,6 +137,7 @@ export class Reconciler {
     return plan(changesBetween(this.#desired.values(), this.#observed.values())).flat().length
   }
 
+  /** Flushes do nothing any more: the kernel belongs to the next agent. */
   close(): void {
     this.#closed = true
     clearTimeout(this.#retry)

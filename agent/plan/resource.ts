@@ -2,7 +2,7 @@
  * Everything that the agent keeps in the kernel, as values: what planning compares and what `apply.ts` writes. A resource has a key
  * (which object) and a content (how it should be); two resources with equal content need no operation.
  */
-import type { NodeConfig, Nexthop, PathConf, Peer, Port, Session } from '../../schema/abi.gen.ts'
+import type { Nexthop, NodeConfig, PathConf, Peer, Port, Session } from '../../schema/abi.gen.ts'
 import type { Address, Hook, Neighbour, Route, Rule, SecurityAssociation, TunnelPolicy } from '../kernel/port.ts'
 
 /** An SA read back from the kernel has no key: SPIs are random and never reused, so the key is not part of the comparison. */
@@ -108,9 +108,7 @@ export function affectsRoutes(resource: Resource): boolean {
 
 export function sameContent(a: Resource, b: Resource): boolean {
   if (a.kind === 'association' && b.kind === 'association') {
-    return (
-      a.value.direction === b.value.direction && a.value.source === b.value.source && a.value.ifId === b.value.ifId
-    )
+    return a.value.direction === b.value.direction && a.value.source === b.value.source && a.value.ifId === b.value.ifId
   }
   return deepEqual(a, b)
 }
@@ -128,5 +126,7 @@ function deepEqual(a: unknown, b: unknown): boolean {
   const left = a as Record<string, unknown>
   const right = b as Record<string, unknown>
   const keys = Object.keys(left)
-  return keys.length === Object.keys(right).length && keys.every(key => key in right && deepEqual(left[key], right[key]))
+  return (
+    keys.length === Object.keys(right).length && keys.every(key => key in right && deepEqual(left[key], right[key]))
+  )
 }

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent } from '../../agent/agent.ts'
-import { agentConfigSchema, type AgentConfigInput } from '../../agent/config.ts'
+import { type AgentConfigInput, agentConfigSchema } from '../../agent/config.ts'
 import { FakeKernel } from '../../agent/kernel/fake.ts'
 import { silent } from '../../agent/log.ts'
 import type { NetPort } from '../../agent/mp/net.ts'
-import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
 import { nexthopKindNames } from '../../schema/abi.gen.ts'
+import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
 import type { TestNode } from '../identities.ts'
 import { World } from './world.ts'
 
@@ -31,6 +31,7 @@ export class Station {
   agent: Agent | undefined
   readonly #spec: StationSpec
   readonly #net: NetPort
+  readonly #world: World
   readonly #directory: string
 
   constructor(spec: StationSpec, world: World, directory: string) {
@@ -39,6 +40,7 @@ export class Station {
     this.#spec = spec
     this.#directory = directory
     this.kernel = new FakeKernel({ esp: spec.esp ?? true })
+    this.#world = world
     this.#net = world.join(spec.name, this.kernel, [spec.wan])
   }
 
@@ -70,6 +72,21 @@ export class Station {
       onEvent: event => this.events.push(event),
     })
     return this.agent
+  }
+
+  /**
+   * kill -9: connections end, nothing is told or changed in the kernel. The object goes on existing here, so its timers are stopped; the snapshot is the
+   * one that a killed process would have left, because the test saves it before.
+   */
+  crash(): void {
+    const { role } = this.agent ?? {}
+    const node = role?.kind === 'edge' ? role.edge.node : role?.gateway.node
+    node?.saveNow()
+    this.#world.agentEnds(this.name)
+    this.kernel.close()
+    node?.reconciler.close()
+    this.agent?.close()
+    this.agent = undefined
   }
 
   async update(state: NodeState): Promise<void> {

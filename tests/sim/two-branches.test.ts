@@ -22,9 +22,24 @@ beforeEach(async () => {
   const acme = anchor.enterprise('acme', 'esp')
   const globex = anchor.enterprise('globex', 'esp')
   gw = await simulation.add({ name: 'gw1', node: gatewayNode, wan: '192.0.2.1' })
-  a = await simulation.add({ name: 'a', node: anchor.edge('branch-a', acme, subnet('10.1.0.0/24', false), gateways), wan: '192.0.2.11', lan: '10.1.0.1/24' })
-  b = await simulation.add({ name: 'b', node: anchor.edge('branch-b', acme, subnet('10.2.0.0/24', false), gateways), wan: '192.0.2.12', lan: '10.2.0.1/24' })
-  c = await simulation.add({ name: 'c', node: anchor.edge('branch-c', globex, subnet('10.1.0.0/24', true), gateways), wan: '192.0.2.13', lan: '10.1.0.1/24' })
+  a = await simulation.add({
+    name: 'a',
+    node: anchor.edge('branch-a', acme, subnet('10.1.0.0/24', false), gateways),
+    wan: '192.0.2.11',
+    lan: '10.1.0.1/24',
+  })
+  b = await simulation.add({
+    name: 'b',
+    node: anchor.edge('branch-b', acme, subnet('10.2.0.0/24', false), gateways),
+    wan: '192.0.2.12',
+    lan: '10.2.0.1/24',
+  })
+  c = await simulation.add({
+    name: 'c',
+    node: anchor.edge('branch-c', globex, subnet('10.1.0.0/24', true), gateways),
+    wan: '192.0.2.13',
+    lan: '10.1.0.1/24',
+  })
   for (const station of simulation.stations) await station.start()
   await until('all edges up', () => [a, b, c].every(up))
 })
@@ -75,33 +90,45 @@ describe('two branches and a gateway', () => {
   })
 
   test('a renewal moves packets to a new session and lets the old one go', async () => {
-    const before = gw.kernel.maps()?.sessions.entries().map(([sid]) => sid) ?? []
+    const before =
+      gw.kernel
+        .maps()
+        ?.sessions.entries()
+        .map(([sid]) => sid) ?? []
     a.agent?.rekey({})
-    await until('old session gone', () => gw.kernel.maps()?.sessions.entries().every(([sid]) => !before.slice(0, 1).includes(sid)) ?? false)
+    await until(
+      'old session gone',
+      () =>
+        gw.kernel
+          .maps()
+          ?.sessions.entries()
+          .every(([sid]) => !before.slice(0, 1).includes(sid)) ?? false,
+    )
     await until('three sessions', () => gw.kernel.maps()?.sessions.entries().length === 3)
     expect((await gw.kernel.xfrm.associations()).length).toBe(6)
     expect(up(a)).toBe(true)
   })
 
-  test.each(['edge', 'gateway'] as const)('an agent of the %s that is killed and started again adopts everything', async which => {
-    await toggle(true)
-    await until('a reaches b', () => reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0'))
-    const station = which === 'edge' ? a : gw
-    const nodeOf = () => (station.agent?.role.kind === 'edge' ? station.agent.role.edge.node : station.agent?.role.kind === 'gateway' ? station.agent.role.gateway.node : undefined)
-    nodeOf()?.saveNow()
-    const sessions = station.kernel.maps()?.sessions.entries().map(([sid]) => sid).toSorted()
-    // No orderly end: the object is simply not used any more.
-    const dead = station.agent
-    simulation.world.agentEnds(station.name)
-    station.kernel.close()
-    const agent = await station.start()
-    expect((await agent.status()).adoption).toBe('adopted')
-    expect(sessions?.every(sid => station.kernel.maps()?.sessions.get(sid))).toBe(true)
-    expect(reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0')).toBe(true)
-    await until('route sessions again', () => [a, b, c].every(up))
-    expect(reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0')).toBe(true)
-    dead?.close()
-  })
+  test.each(['edge', 'gateway'] as const)(
+    'an agent of the %s that is killed and started again adopts everything',
+    async which => {
+      await toggle(true)
+      await until('a reaches b', () => reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0'))
+      const station = which === 'edge' ? a : gw
+      const sessions = station.kernel
+        .maps()
+        ?.sessions.entries()
+        .map(([sid]) => sid)
+        .toSorted()
+      station.crash()
+      const agent = await station.start()
+      expect((await agent.status()).adoption).toBe('adopted')
+      expect(sessions?.every(sid => station.kernel.maps()?.sessions.get(sid))).toBe(true)
+      expect(reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0')).toBe(true)
+      await until('route sessions again', () => [a, b, c].every(up))
+      expect(reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0')).toBe(true)
+    },
+  )
 
   test('a gateway that lost everything is configured again by its edges', async () => {
     await toggle(true)
@@ -111,7 +138,14 @@ describe('two branches and a gateway', () => {
     await until('edges notice', () => ![a, b].some(up))
     const again = await simulation.add({ name: 'gw1-again', node: gatewayNode, wan: '192.0.2.1' })
     await again.start()
-    const took = await until('routes through the new gateway', () => [a, b].every(up) && reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0') && again.kernel.maps()?.sessions.entries().length === 3)
+    const took = await until(
+      'routes through the new gateway',
+      () =>
+        [a, b].every(up) &&
+        reaches(a, '10.2.0.0') &&
+        reaches(b, '10.1.0.0') &&
+        again.kernel.maps()?.sessions.entries().length === 3,
+    )
     expect(took).toBeLessThan(5000)
   })
 
@@ -121,6 +155,8 @@ describe('two branches and a gateway', () => {
     const trust = { ...gw.state.trust, revocations: anchor.revocations([b.state.node]) }
     await gw.update({ ...gw.state, revision: 2, trust })
     await until('gone from a', () => a.lookup(EDGE_VRF, '10.2.0.0', 24) === undefined)
-    await until('b is told', () => b.events.some(({ code, message }) => code === 'handshake-refused' && message.includes('revoked')))
+    await until('b is told', () =>
+      b.events.some(({ code, message }) => code === 'handshake-refused' && message.includes('revoked')),
+    )
   })
 })

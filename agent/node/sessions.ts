@@ -1,0 +1,151 @@
+/** The MP sessions of one node as resources, with the ids and SPIs that they hold; adoption of those that a former agent left. */
+import { newSid, newSpi, type SessionSpec, sessionResources } from '../mp/session.ts'
+import type { Reconciler } from '../plan/reconciler.ts'
+import { keyOf, type Resource } from '../plan/resource.ts'
+
+/** A session as the agent remembers it; its keys are in the kernel only. */
+export interface LiveSession {
+  sid: number
+  remoteSid: number
+  peer: number
+  esp: boolean
+  /** ms on the machine's monotonic clock. */
+  created: number
+  paths: { path: number; link: string; spiIn: number; spiOut: number; mtu: number }[]
+}
+
+export interface SessionsOptions {
+  reconciler: Reconciler
+  /** ms, monotonic. */
+  now: () => number
+  /** The list of sessions has changed. */
+  changed: () => void
+}
+
+export class Sessions {
+  readonly #reconciler: Reconciler
+  readonly #now: () => number
+  readonly #changed: () => void
+  readonly #live = new Map<number, LiveSession>()
+  /** Keys of each session's resources. */
+  readonly #keys = new Map<number, string[]>()
+  readonly #spis = new Set<number>()
+  #found: Map<number, Resource[]> | undefined
+
+  constructor(options: SessionsOptions) {
+    this.#reconciler = options.reconciler
+    this.#now = options.now
+    this.#changed = options.changed
+  }
+
+  get size(): number {
+    return this.#live.size
+  }
+
+  get(sid: number): LiveSession | undefined {
+    return this.#live.get(sid)
+  }
+
+  values(): Iterable<LiveSession> {
+    return this.#live.values()
+  }
+
+  newSid(): number {
+    return newSid(sid => this.#live.has(sid))
+  }
+
+  newSpi(): number {
+    const spi = newSpi(candidate => this.#spis.has(candidate))
+    this.#spis.add(spi)
+    return spi
+  }
+
+  releaseSpi(spi: number): void {
+    this.#spis.delete(spi)
+  }
+
+  /** The caller flushes. @throws RangeError when the peer offers an SPI that another of its sessions uses: two SAs cannot share one */
+  install(spec: SessionSpec): LiveSession {
+    const resources = sessionResources(spec)
+    const keys = resources.map(keyOf)
+    const taken = keys.find(key => this.#reconciler.desired(key))
+    if (taken) throw new RangeError(`session ${spec.sid}: ${taken} is in use by another session`)
+    const live: LiveSession = {
+      sid: spec.sid,
+      remoteSid: spec.remoteSid,
+      peer: spec.peer,
+      esp: spec.esp !== undefined,
+      created: this.#now(),
+      paths: spec.paths.map(({ path, link, spiIn, spiOut, mtu }) => ({ path, link, spiIn, spiOut, mtu })),
+    }
+    this.#live.set(spec.sid, live)
+    this.#keys.set(spec.sid, keys)
+    for (const resource of resources) this.#reconciler.want(resource)
+    this.#changed()
+    return live
+  }
+
+  /** The caller flushes. */
+  remove(sid: number): void {
+    const live = this.#live.get(sid)
+    if (!live) return
+    for (const key of this.#keys.get(sid) ?? []) this.#reconciler.drop(key)
+    for (const { spiIn } of live.paths) this.releaseSpi(spiIn)
+    this.#live.delete(sid)
+    this.#keys.delete(sid)
+    this.#changed()
+  }
+
+  /** Takes over a session of the former agent as it stands in the kernel. False when it is not whole. */
+  adopt(live: LiveSession): boolean {
+    this.#found ??= bySession(this.#reconciler.observed())
+    const mine = this.#found.get(live.sid) ?? []
+    // Entry, then state and addresses of each path, then two SAs and a policy.
+    const whole = 1 + live.paths.length * (live.esp ? 5 : 2)
+    if (this.#live.has(live.sid) || mine.length !== whole) return false
+    for (const resource of mine) this.#reconciler.want(resource)
+    for (const { spiIn } of live.paths) this.#spis.add(spiIn)
+    this.#live.set(live.sid, live)
+    this.#keys.set(live.sid, mine.map(keyOf))
+    return true
+  }
+
+  /** Nothing more will be adopted. */
+  adopted(): void {
+    this.#found = undefined
+  }
+
+  /** ms since the session was made. */
+  ageMs(live: LiveSession): number {
+    return Math.max(0, this.#now() - live.created)
+  }
+}
+
+/** Sorted once: a gateway comes back with 10,000 sessions. */
+function bySession(resources: Iterable<Resource>): Map<number, Resource[]> {
+  const found = new Map<number, Resource[]>()
+  for (const resource of resources) {
+    const handle = handleIn(resource)
+    if (handle === undefined) continue
+    const sid = (handle & ~15) >>> 0
+    const list = found.get(sid)
+    if (list) list.push(resource)
+    else found.set(sid, [resource])
+  }
+  return found
+}
+
+function handleIn(resource: Resource): number | undefined {
+  switch (resource.kind) {
+    case 'session':
+      return resource.sid
+    case 'path-conf':
+    case 'path-state':
+      return resource.handle
+    case 'association':
+    case 'policy':
+      return resource.value.ifId
+    default:
+      return undefined
+  }
+}
