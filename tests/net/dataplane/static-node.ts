@@ -158,12 +158,13 @@ export class StaticNode implements Disposable {
     this.maps.fib.set(fibKey(prefix), index)
   }
 
-  /** Another next hop for a prefix that has a route. Flows hold its index and so follow at once. */
-  changeRoute(prefix: string, change: Partial<Nexthop>): void {
+  /** Changes the next hop of a prefix that has a route; flows hold its index and so follow at once. @returns what it was */
+  changeRoute(prefix: string, change: Partial<Nexthop>): Nexthop {
     const index = this.maps.fib.get(fibKey(prefix))
     const nexthop = index === undefined ? undefined : this.maps.nexthops.get(index)
     if (index === undefined || !nexthop) throw new Error(`no route ${prefix}`)
     this.maps.nexthops.set(index, { ...nexthop, ...change })
+    return nexthop
   }
 
   /** Those that are not zero. */
