@@ -217,7 +217,7 @@ struct node_config {
 
 enum event_type {
 	EVENT_DROP = 1,
-	EVENT_NO_SESSION = 2,	/* also a drop; the agent may answer with MP_RESET */
+	EVENT_NO_SESSION = 2,	/* beside the drop's own event; the agent may answer with MP_RESET */
 	EVENT_PATH_MOVED = 3,	/* newest authenticated packet of a path came from another address */
 	EVENT_POLICY_AHEAD = 4,	/* header's policy version is higher than session.policy_version */
 };

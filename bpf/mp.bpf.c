@@ -27,12 +27,20 @@ static __always_inline struct peer *peer_at(const struct journey *j)
 	return index ? bpf_map_lookup_elem(&peers, index) : NULL;
 }
 
-/* From the node itself, and so for a peer's virtual address or for nobody. */
+/* From the node itself, and so for a peer's virtual address or for nobody. An edge has a virtual address with each of its gateways. */
 static __always_inline bool is_own(const struct journey *j)
 {
 	struct node_config *config = node_config();
+	struct session *session;
+	struct peer *peer;
 
-	return config && j->family == FAMILY_IPV4 && mapped_ipv4(j->key.src) == config->vaddr;
+	if (!config || j->family != FAMILY_IPV4)
+		return false;
+	if (mapped_ipv4(j->key.src) == config->vaddr)
+		return true;
+	peer = peer_at(j);
+	session = peer ? session_of(peer->sid) : NULL;
+	return session && mapped_ipv4(j->key.src) == session->vaddr_local;
 }
 
 /*

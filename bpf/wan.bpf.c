@@ -119,6 +119,8 @@ static __always_inline int receive(struct __sk_buff *skb, struct journey *j, str
 		return result;
 	result = authenticate(a, &session, &state);
 	j->handle = a->handle;
+	if (result == DROP(DROP_MP_NO_SESSION))
+		report(skb, a, EVENT_NO_SESSION, 0);
 	if (result != GO_ON)
 		return result;
 	learn(skb, a, session, state);

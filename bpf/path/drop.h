@@ -86,7 +86,7 @@ __noinline int finish(struct __sk_buff *skb, int result, __u32 handle)
 	value = bpf_map_lookup_elem(&drops, &reason);
 	if (value)
 		*value += 1;
-	event = event_begin(skb, reason == DROP_MP_NO_SESSION ? EVENT_NO_SESSION : EVENT_DROP, handle);
+	event = event_begin(skb, EVENT_DROP, handle);
 	if (event) {
 		event->reason = reason;
 		bpf_ringbuf_submit(event, 0);

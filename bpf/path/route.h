@@ -2,7 +2,7 @@
 /*
  * Where an inner packet goes, for hosts and tunnels and both families alike.
  *
- *   flow or FIB -> next hop -+- local ------------------------------------------- stack
+ *   flow or FIB -> next hop -+- local: from the LAN stack, from a peer ----------- drop, ICMP
  *                            +- unreachable, prohibited, none ------------------- drop, ICMP
  *                            +- secure and clear kept apart ---------------------- drop
  *                            +- LAN:  TTL --------------------------------------- host
@@ -117,9 +117,8 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 		return to_lan(skb, j, nexthop);
 	if (nexthop->kind != NH_LOCAL)
 		return refuse(j, DROP_NO_ROUTE, ANSWER_UNREACHABLE);
-	if (j->origin != FROM_LAN)
-		count(COUNT_LOCAL_IN);
-	return TCX_NEXT;
+	/* The node's own stack knows no VRF: its answer to another branch would leave by the main table, in clear. */
+	return j->origin == FROM_LAN ? TCX_NEXT : refuse(j, DROP_PROHIBITED, ANSWER_PROHIBITED);
 }
 
 #endif

@@ -71,14 +71,19 @@ describe('a drop', () => {
     expect(await one()).toMatchObject({ type: eventType.EVENT_DROP, reason: dropReason.DROP_MP_TAG, handle: SID | 1 })
   })
 
-  it('of an unknown session says which', async () => {
-    rig.run('wan', arrives(4, 1n, { session: 0x1230 }))
-    expect(await one()).toMatchObject({
-      type: eventType.EVENT_NO_SESSION,
-      reason: dropReason.DROP_MP_NO_SESSION,
-      handle: 0x1230,
-    })
-  })
+  it.each([4, 6] as const)(
+    'of an unknown session is told twice: the drop, and who asked over IPv%i for which session',
+    async outside => {
+      rig.run('wan', arrives(outside, 1n, { session: 0x1230 }))
+      await expect.poll(() => events.length).toBe(2)
+      const drop = events.find(event => event.type === eventType.EVENT_DROP)
+      expect(drop).toMatchObject({ reason: dropReason.DROP_MP_NO_SESSION, handle: 0x1230 })
+      const unknown = events.find(event => event.type === eventType.EVENT_NO_SESSION)
+      expect(unknown).toMatchObject({ reason: 0, handle: 0x1230, family: outside, srcPort: 2426, dstPort: 2426 })
+      expect(unknown?.src).toEqual(bytes16(WAN[outside].remote))
+      expect(unknown?.dst).toEqual(bytes16(WAN[outside].local))
+    },
+  )
 })
 
 describe.each([4, 6] as const)('a path that moved, IPv%i', outside => {

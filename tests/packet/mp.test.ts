@@ -1,6 +1,7 @@
 /** mp_egress (ESP) and mp_ingress (everything else): into MP, byte by byte. World: rig.ts. */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { mpType } from '../../schema/abi.gen.ts'
+import { be32 } from '../../schema/address.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, host } from './hosts.ts'
@@ -220,6 +221,15 @@ describe('mp_egress', () => {
 })
 
 describe('mp_ingress', () => {
+  it('takes the virtual address of any session for the node’s own, since an edge has one with each gateway', () => {
+    const session = rig.maps.sessions.get(SID)
+    if (!session) throw new Error('no session')
+    rig.maps.sessions.set(SID, { ...session, vaddrLocal: be32('100.64.64.7') })
+    const packet = ip({ src: '100.64.64.7', dst: PEER }, tcp({ dport: 4000 }))
+    const out = rig.run('mp-ingress', ethernet(packet))
+    expectOutcome(out, { verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1, 'local-out': 1 } })
+  })
+
   it.each([
     ['TCP of a route session', tcp({ dport: 4000 })],
     ['UDP to another port', udp(2426, 53)],

@@ -64,14 +64,16 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       })
     })
 
-    it('goes to the stack where the VRF says local', () => {
-      const packet = ip({ src: behind(inside, 2), dst: inside === 4 ? '10.1.0.1' : 'fd01::1' }, tcp())
-      expect(rig.run('wan', arrives(outside, packet))).toEqual({
-        verdict: NEXT,
-        packet: ethernet(packet),
-        mark: 0,
-        drops: {},
-        counters: { ...IN, 'from-peer-clear': 1, 'local-in': 1 },
+    it('does not go to the stack where the VRF says local: its answer would leave in clear, by the main table', () => {
+      const original = ip({ src: behind(inside, 2), dst: inside === 4 ? '10.1.0.1' : 'fd01::1' }, udp(7, 8, filler(64)))
+      const out = rig.run('wan', arrives(outside, original))
+      const src = inside === 4 ? NODE : 'fd00:100::2'
+      expectOutcome(out, {
+        verdict: REDIRECT,
+        packet: ethernet(icmpError(inside, 'prohibited', { src, dst: behind(inside, 2) }, original)),
+        mark: SID,
+        drops: { prohibited: 1 },
+        counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1 },
       })
     })
 
