@@ -29,7 +29,8 @@ export interface AgentOptions {
   readonly port: number
 }
 
-const START_DEADLINE_MS = 60_000
+/** Five agents start at once, and in the guest every instruction is emulated. */
+const START_DEADLINE_MS = 180_000
 const eventsSchema = z.array(nodeEventSchema)
 
 export class Agent {

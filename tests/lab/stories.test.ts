@@ -1,0 +1,52 @@
+/**
+ * Every story of `npm run lab -- list`, told natively in a process of its own, with fewer repetitions where it takes many. One runs in the guest:
+ * there the segment is ESP, and the WAN must not show the text that crosses it.
+ */
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { REPO } from '../../scripts/guest/rundir.ts'
+import { SCENARIOS } from '../../scripts/lab/scenarios/index.ts'
+
+const FEWER: Readonly<Record<string, string>> = { rekey: '50', mtu: '10', 'two-tenants': '2000', 'instant-vpn': '5' }
+
+type Told = { readonly code: number; readonly lines: readonly Record<string, unknown>[] }
+
+function tell(...words: string[]): Promise<Told> {
+  const argv = [join(REPO, 'scripts/lab/main.ts'), 'run', ...words, '--json']
+  return new Promise(resolve => {
+    const child = execFile(join(REPO, 'node_modules/.bin/node'), argv, (_error, stdout) => {
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map(line => JSON.parse(line) as Record<string, unknown>)
+      resolve({ code: child.exitCode ?? -1, lines })
+    })
+  })
+}
+
+function expectGood(scenario: string, { code, lines }: Told): void {
+  const end = lines.at(-1)
+  // The steps that failed say more than the exit code.
+  expect(lines.slice(0, -1).filter(({ ok }) => ok !== true)).toEqual([])
+  expect(end).toMatchObject({ scenario, ok: true, kernel: expect.any(String), figures: expect.any(Object) })
+  expect(code).toBe(0)
+}
+
+describe('natively', () => {
+  it.each(SCENARIOS.map(({ name }) => name))('%s', async name => {
+    const id = `s${process.pid}`
+    const count = FEWER[name]
+    expectGood(name, await tell(name, '--native', '--id', id, ...(count === undefined ? [] : ['--count', count])))
+    expect(readdirSync('/run/netns').filter(each => each.startsWith(`bl-${id}-`))).toEqual([])
+  })
+})
+
+describe('in the guest, with ESP', () => {
+  it('instant-vpn', async () => {
+    const told = await tell('instant-vpn', '--guest', '--count', '3')
+    expectGood('instant-vpn', told)
+    expect(told.lines.at(-1)).toMatchObject({ figures: { 'packets-with-canary': { value: 0, bar: 0, ok: true } } })
+  })
+})
