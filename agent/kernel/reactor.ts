@@ -19,12 +19,26 @@ export function watchReadable(fd: number, onReadable: () => void): Registration 
   const onPoll = (status: unknown) => {
     // On EPOLLERR, which ENOBUFS of a netlink socket is, libuv stops polling: it takes such a descriptor for a bad one.
     if (status !== 0) handle.start({ readable: true }, onPoll)
-    onReadable()
+    try {
+      onReadable()
+    } catch (error) {
+      // Left to koffi it would stay pending in the engine, and no callback would run until another event of Node's brought it out.
+      setImmediate(() => {
+        throw error
+      })
+    }
   }
   const handle = koffi.node.poll(fd, { readable: true }, onPoll)
   handle.unref()
+  let open = true
   return {
-    hold: held => (held ? handle.ref() : handle.unref()),
-    close: () => handle.close(),
+    // A closed handle is a NULL pointer to koffi: nothing may be asked of it.
+    hold: held => {
+      if (open) held ? handle.ref() : handle.unref()
+    },
+    close: () => {
+      if (open) handle.close()
+      open = false
+    },
   }
 }
