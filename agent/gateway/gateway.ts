@@ -38,11 +38,6 @@ export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 
 const CONFIRM_MS = 10_000
 /** A silent edge's sessions are kept for so long, in case it is heard again. */
 const LOST_HOLD_MS = 60_000
-/**
- * Edges between their answer and the proof of their keys. What is begun is finished first: a gateway that comes back to thousands of edges would else
- * spend its time on handshakes whose route sessions then time out. At 5 ms of work per edge these are about a second's.
- */
-const UNPROVED_LIMIT = 256
 /** Hints to unknown sessions per second: enough for a reboot with many edges, too few to be of use to anyone else. */
 const RESETS_PER_SECOND = 200
 
@@ -82,7 +77,7 @@ export class Gateway {
   private constructor(node: Node, options: GatewayOptions) {
     this.node = node
     this.#options = options
-    this.#pool = new AddressPool(options.identity.virtualPool() ?? options.config.gateway.virtualPool)
+    this.#pool = new AddressPool(options.identity.virtualPool())
     this.#prober = new Prober(options.net)
     this.vrfs = new Vrfs(node.fib, () => this.#flush())
     const context = this.#admissionContext()
@@ -163,7 +158,6 @@ export class Gateway {
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
     if (this.#closed) return
-    if (this.peers.unproved >= UNPROVED_LIMIT) return this.#ignore('busy')
     this.#arrival = arrival
     const outcome = this.#responder.receive(packet, arrival.from)
     this.#arrival = undefined

@@ -38,7 +38,6 @@ export class EdgePeers {
   readonly #bySid = new Map<number, EdgePeer>()
   readonly #secrets = new Map<number, SessionSecrets>()
   readonly #indexes = new Set<number>()
-  readonly #unproved = new Set<EdgePeer>()
   #cursor = 1
 
   all(): Iterable<EdgePeer> {
@@ -82,22 +81,14 @@ export class EdgePeers {
     for (const sid of peer.sessions) this.removeSession(peer, sid)
   }
 
-  /** Edges that have an answer but have not proved their keys. */
-  get unproved(): number {
-    return this.#unproved.size
-  }
-
   /** The edge holds the keys of this session, or nobody waits for that any longer. */
   settled(peer: EdgePeer, sid: number): void {
-    if (peer.unproved !== sid) return
-    peer.unproved = 0
-    this.#unproved.delete(peer)
+    if (peer.unproved === sid) peer.unproved = 0
   }
 
   /** A session that the edge has still to prove. */
   addSession(peer: EdgePeer, sid: number, secrets: SessionSecrets): void {
     peer.unproved = sid
-    this.#unproved.add(peer)
     peer.sessions.add(sid)
     this.#bySid.set(sid, peer)
     this.#secrets.set(sid, secrets)

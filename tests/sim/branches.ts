@@ -94,6 +94,12 @@ export class Station {
     await this.agent?.stateChanged(state)
   }
 
+  /** An edge whose gateways have all said hello. */
+  get up(): boolean {
+    const { role } = this.agent ?? {}
+    return role?.kind === 'edge' && [...role.edge.uplinks.values()].every(uplink => uplink.state === 'up')
+  }
+
   /** What the programs would do with a packet for this address in a VRF. */
   lookup(vrf: number, address: string, prefixLength: number): { kind: string; target: number } | undefined {
     const maps = this.kernel.maps()

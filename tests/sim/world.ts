@@ -3,10 +3,11 @@
  * probes and route sessions, decided by the same maps that the agents wrote into their fake kernels. So a session that one side lacks, a wrong
  * peer entry or a forgotten path shows here as it would on real packets; only the bytes of headers are not looked at.
  */
-import { eventType } from '../../schema/abi.gen.ts'
-import { formatAddress } from '../../schema/address.ts'
+
 import type { FakeKernel } from '../../agent/kernel/fake.ts'
 import { type ByteStream, type DatagramSocket, type Endpoint, NetError, type NetPort } from '../../agent/mp/net.ts'
+import { eventType } from '../../schema/abi.gen.ts'
+import { formatAddress } from '../../schema/address.ts'
 
 interface Station {
   name: string
@@ -16,26 +17,42 @@ interface Station {
   listeners: Map<string, (stream: ByteStream) => void>
   streams: Set<SimStream>
   /** Datagrams that wait in its sockets. */
-  queued: number
-  turn: Promise<void>
+  inbox: (() => void)[]
 }
 
 /** Initiations that fit into a socket's default receive buffer (212,992 bytes): what comes when it is full is lost, as in the kernel. */
 const SOCKET_QUEUE = 90
 
-const nextTurn = () => new Promise<void>(resolve => setImmediate(resolve))
+/** What libuv reads from a socket before it looks after timers and connections again (src/unix/udp.c, uv__udp_recvmsg). */
+const READ_AT_ONCE = 32
 
 const key = ({ address, port }: Endpoint) => `${address} ${port}`
 
 export class World {
   readonly #stations = new Map<string, Station>()
   readonly #byAddress = new Map<string, Station>()
+  /** Says of a handshake datagram whether the network loses it. */
+  loses: (packet: Uint8Array, from: string, to: string) => boolean = () => false
   /** Datagrams delivered, for figures. */
   delivered = 0
 
+  /** A station has got another address on its WAN; what is sent to the old one is lost. */
+  readdress(name: string, before: string, now: string): void {
+    this.#byAddress.delete(before)
+    this.#byAddress.set(now, this.#station(name))
+  }
+
   /** @param wan addresses at which other stations reach this one */
   join(name: string, kernel: FakeKernel, wan: readonly string[]): NetPort {
-    const station: Station = { name, kernel, alive: true, sockets: new Map(), listeners: new Map(), streams: new Set(), queued: 0, turn: Promise.resolve() }
+    const station: Station = {
+      name,
+      kernel,
+      alive: true,
+      sockets: new Map(),
+      listeners: new Map(),
+      streams: new Set(),
+      inbox: [],
+    }
     this.#stations.set(name, station)
     for (const address of wan) this.#byAddress.set(address, station)
     return this.#netOf(station)
@@ -68,7 +85,8 @@ export class World {
     return {
       datagram: async (local, onPacket): Promise<DatagramSocket> => {
         const bound = { address: local.address, port: local.port || 50_000 + station.sockets.size }
-        if (station.sockets.has(key(bound))) throw new NetError('UDP', Object.assign(new Error('in use'), { code: 'EADDRINUSE' }))
+        if (station.sockets.has(key(bound)))
+          throw new NetError('UDP', Object.assign(new Error('in use'), { code: 'EADDRINUSE' }))
         station.sockets.set(key(bound), onPacket)
         return {
           local: bound,
@@ -87,7 +105,10 @@ export class World {
           throw new NetError('TCP', Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }))
         }
         const here = new SimStream(remote, () => this.#carry(station, remote.address) === other)
-        const there = new SimStream({ address: localAddress, port: 40_000 }, () => this.#carry(other, localAddress) === station)
+        const there = new SimStream(
+          { address: localAddress, port: 40_000 },
+          () => this.#carry(other, localAddress) === station,
+        )
         here.peer = there
         there.peer = here
         station.streams.add(here)
@@ -104,16 +125,19 @@ export class World {
     if (!from.alive) return
     const target = this.#byAddress.get(to.address)
     if (!target) return void this.#probe(from, to.address, packet[0] ?? 0)
-    if (target.queued >= SOCKET_QUEUE) return
-    target.queued += 1
+    if (target.inbox.length >= SOCKET_QUEUE || this.loses(packet, from.name, target.name)) return
     const copy = Uint8Array.from(packet)
-    // Each datagram waits for its turn at the receiver, as it would in the socket.
-    target.turn = target.turn.then(nextTurn).then(() => {
-      target.queued -= 1
+    target.inbox.push(() => {
       if (!target.alive) return
       this.delivered += 1
       target.sockets.get(key(to))?.(copy, local)
     })
+    if (target.inbox.length === 1) setImmediate(() => this.#read(target))
+  }
+
+  #read(station: Station): void {
+    for (const deliver of station.inbox.splice(0, READ_AT_ONCE)) deliver()
+    if (station.inbox.length > 0) setImmediate(() => this.#read(station))
   }
 
   /** A probe goes there and back when both dataplanes know the session and the path. */
@@ -171,7 +195,10 @@ const noSession = {
 
 function heard(kernel: FakeKernel, handle: number): void {
   const state = kernel.maps()?.pathState.get(handle >>> 0)
-  if (state) kernel.maps()?.pathState.set(handle >>> 0, { ...state, lastRxNs: kernel.monotonic(), rxPackets: state.rxPackets + 1n })
+  if (state)
+    kernel
+      .maps()
+      ?.pathState.set(handle >>> 0, { ...state, lastRxNs: kernel.monotonic(), rxPackets: state.rxPackets + 1n })
 }
 
 /** TCP as far as an agent can tell: ordered bytes while packets get through, held back while they do not. */
@@ -235,4 +262,3 @@ class SimStream implements ByteStream {
     })
   }
 }
-
