@@ -47,14 +47,17 @@ export class StaticNode implements Disposable {
     this.vaddr = options.vaddr
     this.#programs = loadPrograms(findObjectFolder(), hooksFor(options.secure))
     this.maps = openMaps(this.#programs.maps)
-    namespace.run(`ip link add mp0 mtu ${options.mpMtu} type veth peer name mp1 mtu ${options.mpMtu}`)
+    // Below 1280 the kernel takes IPv6 off a device, and XFRM then builds no bundle for IPv6 packets (XfrmOutBundleGenError).
+    const deviceMtu = Math.max(1280, options.mpMtu)
+    namespace.run(`ip link add mp0 mtu ${deviceMtu} type veth peer name mp1 mtu ${deviceMtu}`)
     for (const device of ['mp0', 'mp1']) {
       namespace.run(`ip link set ${device} arp off`)
       namespace.run(`ip link set ${device} up`)
     }
     namespace.run('ethtool -K mp0 tx off sg off tso off gso off')
     namespace.run(`ip addr add ${options.vaddr}/32 dev mp0`)
-    namespace.run('ip route add 100.64.0.0/10 via 100.127.255.254 dev mp0 onlink')
+    // The route says what fits: it is what XFRM and the node's own TCP go by.
+    namespace.run(`ip route add 100.64.0.0/10 via 100.127.255.254 dev mp0 onlink mtu ${options.mpMtu}`)
     if (options.secure) this.#createIpsec()
     this.maps.node.set(0, {
       abiHash: 0n,
