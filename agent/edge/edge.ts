@@ -106,7 +106,11 @@ export class Edge {
       this.#syncUplinks([])
       await this.#refreshLan()
       await this.node.reconciler.flush()
-      if (state.grant !== before.grant) for (const uplink of this.uplinks.values()) uplink.sendGrant()
+      const moved = state.vpn?.enterprise !== before.vpn?.enterprise
+      for (const uplink of this.uplinks.values()) {
+        if (moved) uplink.connect('this node belongs to another enterprise')
+        else if (state.grant !== before.grant) uplink.sendGrant()
+      }
       this.#announce()
     })
   }

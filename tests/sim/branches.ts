@@ -94,6 +94,10 @@ export class Station {
     await this.agent?.stateChanged(state)
   }
 
+  get staticKey() {
+    return this.#spec.node.staticKey
+  }
+
   /** An edge whose gateways have all said hello. */
   get up(): boolean {
     const { role } = this.agent ?? {}

@@ -36,6 +36,11 @@ export class World {
   /** Datagrams delivered, for figures. */
   delivered = 0
 
+  /** Somebody sends a datagram from an address of his own. */
+  inject(packet: Uint8Array, from: Endpoint, to: Endpoint): void {
+    this.#byAddress.get(to.address)?.sockets.get(key(to))?.(Uint8Array.from(packet), from)
+  }
+
   /** A station has got another address on its WAN; what is sent to the old one is lost. */
   readdress(name: string, before: string, now: string): void {
     this.#byAddress.delete(before)
