@@ -26,7 +26,6 @@ test('one WAN link is enough; all else has defaults', () => {
     logLevel: 'info',
     lan: [],
     wan: [{ name: 'inet', interface: 'wan0', families: [4, 6] }],
-    gateway: { virtualPool: '100.64.0.0/16' },
     timers: {
       probeMs: 500,
       silentMs: 1500,

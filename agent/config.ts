@@ -71,13 +71,6 @@ export const agentConfigSchema = z
     wan: z.array(wanSchema).min(1, 'at least one WAN link is needed').max(16),
     /** Overrides the address that activation stored, e.g. behind another proxy. */
     orchestrator: z.strictObject({ url: z.url({ protocol: /^wss$/, error: 'must be a wss:// URL' }) }).optional(),
-    /** Read by gateways only. */
-    gateway: z
-      .strictObject({
-        /** Virtual addresses of edges come from here (RFC 6598 space). */
-        virtualPool: prefixSchema.default('100.64.0.0/16'),
-      })
-      .prefault({}),
     timers: timersSchema.prefault({}),
   })
   .superRefine((config, context) => {

@@ -39,13 +39,16 @@ export class Identity {
   readonly grant = (): GrantBody => this.#grant
   readonly trust = (): TrustBundle => this.#trust
 
-  /** A gateway's grant may name its part of the virtual range. */
-  virtualPool(): string | undefined {
+  /** A gateway's part of the virtual range. Throws an Error in one line when its grant names none. */
+  virtualPool(): string {
     const range = parsePrefix(VIRTUAL_RANGE)
-    return this.#grant.prefixes.find(text => {
+    const pool = this.#grant.prefixes.find(text => {
       const prefix = parsePrefix(text)
       return range && prefix && prefixContains(range, prefix)
     })
+    if (pool === undefined)
+      throw new Error(`the grant of ${this.#grant.nodeName} names no part of ${VIRTUAL_RANGE} to lend addresses from`)
+    return pool
   }
 }
 
@@ -53,13 +56,20 @@ function decodeState(staticKey: KeyPair, state: NodeState): { signed: Signed; gr
   const signed = signedOf(state.grant, 'grant')
   const trust: TrustBundle = {
     anchors: state.trust.anchors.map(anchor => Buffer.from(anchor, 'base64')),
-    revocations: state.trust.revocations === null ? undefined : signedOf(state.trust.revocations, 'list of revocations'),
+    revocations:
+      state.trust.revocations === null ? undefined : signedOf(state.trust.revocations, 'list of revocations'),
   }
   // A node keeps working on an expired grant as far as others let it; what it must not do is take a forged one for its own.
-  const verified = verifyGrant(signed, { ...trust, revocations: undefined }, { now: Date.now() / 1000, tolerance: Number.MAX_SAFE_INTEGER })
+  const verified = verifyGrant(
+    signed,
+    { ...trust, revocations: undefined },
+    { now: Date.now() / 1000, tolerance: Number.MAX_SAFE_INTEGER },
+  )
   if (!verified.ok) throw new Error(`the orchestrator's state cannot be used: ${verified.message}`)
   if (!Buffer.from(verified.grant.staticKey).equals(staticKey.publicKey.raw))
-    throw new Error(`the grant of ${verified.grant.nodeName} is for another key than this node has; activate the node again`)
+    throw new Error(
+      `the grant of ${verified.grant.nodeName} is for another key than this node has; activate the node again`,
+    )
   return { signed, grant: verified.grant, trust }
 }
 

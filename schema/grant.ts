@@ -17,7 +17,7 @@ export const grantBodySchema = z.object({
   role: roleSchema,
   /** Noise static public key (X25519). */
   staticKey: bytesSchema(32),
-  /** What the node may announce, or anything inside it. */
+  /** What the node may announce, or anything inside it. A gateway: the virtual addresses that it may lend. */
   prefixes: z.array(prefixSchema).max(1024),
   /** How the enterprise's subnets must be carried. */
   security: securitySchema,

@@ -6,6 +6,7 @@ import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
 import { bumpAll } from './revision.ts'
 import { enterprises, grants, nodes, revocationLists, revocations, signingKeys, subnets } from './schema.ts'
 import type { Work } from './store.ts'
+import { virtualPool } from './virtual-pool.ts'
 
 export class Grants {
   readonly #key: SigningKey
@@ -60,7 +61,10 @@ export class Grants {
         nodeName: node.name,
         role: node.role,
         staticKey: node.staticKey,
-        prefixes: owned.get(node.id)?.map(row => row.prefix) ?? [],
+        prefixes:
+          node.virtualPool === null
+            ? (owned.get(node.id)?.map(row => row.prefix) ?? [])
+            : [virtualPool(node.virtualPool)],
         security: security ?? 'esp',
         serial: node.grantSerial + 1,
         notBefore: Math.floor(issued / 1000),

@@ -11,6 +11,7 @@ import { bumpEdges, revisionOf } from './revision.ts'
 import { activationKeys, certificates, enterprises, gatewayEndpoints, grants, nodes, subnets } from './schema.ts'
 import type { Work } from './store.ts'
 import { addSubnet } from './subnets.ts'
+import { freeVirtualPool } from './virtual-pool.ts'
 
 export type NodeRow = typeof nodes.$inferSelect
 
@@ -118,9 +119,15 @@ export async function createNode(
   }
   const enterprise = input.enterprise === undefined ? null : await findEnterprise(work.db, input.enterprise)
   const id = input.id ?? randomUUID()
-  await work.db
-    .insert(nodes)
-    .values({ id, name: input.name, role: input.role, enterprise: enterprise?.id ?? null, created: work.now })
+  const virtualPool = input.role === 'gateway' ? await freeVirtualPool(work) : null
+  await work.db.insert(nodes).values({
+    id,
+    name: input.name,
+    role: input.role,
+    enterprise: enterprise?.id ?? null,
+    virtualPool,
+    created: work.now,
+  })
   await work.record({
     action: 'node.create',
     object: `node:${input.name}`,

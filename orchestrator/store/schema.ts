@@ -54,6 +54,8 @@ export const nodes = pgTable(
     status: text('status', { enum: ['created', 'active', 'revoked'] })
       .notNull()
       .default('created'),
+    /** Gateways: which part of the virtual range is theirs (virtual-pool.ts). */
+    virtualPool: integer('virtual_pool').unique('node_virtual_pool'),
     /** Noise static public key, 32 bytes; null until activation. */
     staticKey: bytea('static_key').unique('node_static_key'),
     /** Serial of the newest grant; 0: never granted. Only grows. */
@@ -66,6 +68,7 @@ export const nodes = pgTable(
   table => [
     unique('node_of_enterprise').on(table.id, table.enterprise),
     index('nodes_by_enterprise').on(table.enterprise),
+    check('gateway_has_pool', sql`(${table.role} = 'gateway') = (${table.virtualPool} is not null)`),
     check('edge_has_enterprise', sql`${table.role} = 'gateway' or ${table.enterprise} is not null`),
     check('active_has_key', sql`${table.status} <> 'active' or ${table.staticKey} is not null`),
   ],
