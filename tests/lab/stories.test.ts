@@ -2,9 +2,11 @@
  * Every story of `npm run lab -- list`, told natively in a process of its own, with fewer repetitions where it takes many. One runs in the guest:
  * there the segment is ESP, and the WAN must not show the text that crosses it.
  */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
 import { REPO } from '../../scripts/guest/rundir.ts'
 import { SCENARIOS } from '../../scripts/lab/scenarios/index.ts'
@@ -13,17 +15,14 @@ const FEWER: Readonly<Record<string, string>> = { rekey: '50', mtu: '10', 'two-t
 
 type Told = { readonly code: number; readonly lines: readonly Record<string, unknown>[] }
 
-function tell(...words: string[]): Promise<Told> {
+async function tell(...words: string[]): Promise<Told> {
   const argv = [join(REPO, 'scripts/lab/main.ts'), 'run', ...words, '--json']
-  return new Promise(resolve => {
-    const child = execFile(join(REPO, 'node_modules/.bin/node'), argv, (_error, stdout) => {
-      const lines = stdout
-        .trim()
-        .split('\n')
-        .map(line => JSON.parse(line) as Record<string, unknown>)
-      resolve({ code: child.exitCode ?? -1, lines })
-    })
-  })
+  const child = spawn(join(REPO, 'node_modules/.bin/node'), argv, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = once(child, 'close')
+  const output = await text(child.stdout)
+  await ended
+  const lines = output.trim().split('\n')
+  return { code: child.exitCode ?? -1, lines: lines.map(line => JSON.parse(line) as Record<string, unknown>) }
 }
 
 function expectGood(scenario: string, { code, lines }: Told): void {
