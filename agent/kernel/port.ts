@@ -121,6 +121,8 @@ export interface Route {
   scope?: 'global' | 'link' | 'host'
   onlink?: boolean
   source?: string
+  /** Path MTU of this route, below the device's (RTAX_MTU). */
+  mtu?: number
 }
 
 /** Policy rule `oif <ifindex> lookup <table>` for one family: keeps the packets redirected to ipsec0 and mp0 out of the main table. */

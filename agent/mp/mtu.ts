@@ -14,7 +14,12 @@ export function clearMtu(pathMtu: number, family: 4 | 6): number {
   return pathMtu - outerOverhead(family)
 }
 
-/** Largest inner packet inside ESP inside MP: padding to 4 bytes and the two trailer bytes count (RFC 4303 §2.4). */
+/** Largest inner packet inside ESP inside MP. */
 export function secureMtu(pathMtu: number, family: 4 | 6): number {
-  return ((clearMtu(pathMtu, family) - ESP_OVERHEAD) & ~3) - 2
+  return insideEsp(clearMtu(pathMtu, family))
+}
+
+/** What ESP leaves of a packet's size: padding to 4 bytes and the two trailer bytes count (RFC 4303 §2.4). */
+export function insideEsp(size: number): number {
+  return ((size - ESP_OVERHEAD) & ~3) - 2
 }

@@ -22,11 +22,15 @@ const RULE_PRIORITY = 2426
 const IPSEC_MTU = 9000
 const DEFAULT_WAN_MTU = 1500
 const MIN_MP_MTU = 576
+/** Below it a device carries no IPv6, and IPsec no IPv6 through it (XfrmOutBundleGenError). What fits is on the route and in `peer`. */
+const MIN_DEVICE_MTU = 1280
 
 export interface Devices {
   mp0: Link
   mp1: Link
   ipsec0: Link | undefined
+  /** Largest packet for a tunnel, by `mpMtu`. */
+  mtu: number
 }
 
 /** mp0 carries what fits the narrowest WAN link, with the larger of the outer headers that may be in use there. */
@@ -50,7 +54,8 @@ export async function ensureDevices(kernel: KernelPort, options: { esp: boolean;
       )
     if (!present) await network.createLink(spec)
   }
-  await ensure({ kind: 'veth', name: 'mp0', peer: 'mp1', mtu: options.mtu })
+  const mtu = Math.max(MIN_DEVICE_MTU, options.mtu)
+  await ensure({ kind: 'veth', name: 'mp0', peer: 'mp1', mtu })
   if (options.esp) await ensure({ kind: 'xfrm', name: 'ipsec0', mtu: IPSEC_MTU })
   links = await network.links()
   const [mp0, mp1, ipsec0] = [find('mp0'), find('mp1'), options.esp ? find('ipsec0') : undefined]
@@ -60,7 +65,7 @@ export async function ensureDevices(kernel: KernelPort, options: { esp: boolean;
     // Neighbour and multicast chatter has no place on mp0; a kernel without IPv6 has no such setting.
     const chatter = `ipv6/conf/${link.name}/disable_ipv6`
     if (network.sysctl(chatter) !== undefined) network.setSysctl(chatter, '1')
-    if (link.mtu !== options.mtu) await network.setLink(link.ifindex, { mtu: options.mtu })
+    if (link.mtu !== mtu) await network.setLink(link.ifindex, { mtu })
     await network.setLink(link.ifindex, { up: true })
   }
   await network.setFeatures(mp0.ifindex, {
@@ -72,15 +77,22 @@ export async function ensureDevices(kernel: KernelPort, options: { esp: boolean;
     'tx-tcp6-segmentation': false,
   })
   if (ipsec0) await network.setLink(ipsec0.ifindex, { up: true })
-  return { mp0, mp1, ipsec0 }
+  return { mp0, mp1, ipsec0, mtu: options.mtu }
 }
 
 /** Routes, neighbour and rules of the devices, as resources. */
-export function wantDevices(reconciler: Reconciler, { mp0, mp1, ipsec0 }: Devices): void {
+export function wantDevices(reconciler: Reconciler, { mp0, mp1, ipsec0, mtu }: Devices): void {
   reconciler.want({ kind: 'neighbour', value: { ifindex: mp0.ifindex, address: DUMMY_NEIGHBOUR, mac: mp1.mac } })
   reconciler.want({
     kind: 'route',
-    value: { destination: VIRTUAL_RANGE, ifindex: mp0.ifindex, gateway: DUMMY_NEIGHBOUR, onlink: true, protocol: 4 },
+    value: {
+      destination: VIRTUAL_RANGE,
+      ifindex: mp0.ifindex,
+      gateway: DUMMY_NEIGHBOUR,
+      onlink: true,
+      protocol: 4,
+      mtu,
+    },
   })
   if (!ipsec0) return
   const route = { ifindex: ipsec0.ifindex, onlink: true, table: TABLE, protocol: 4 }

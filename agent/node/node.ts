@@ -9,7 +9,7 @@ import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
 import type { Capabilities, Dataplane, KernelPort } from '../kernel/port.ts'
 import type { Logger } from '../log.ts'
-import { clearMtu, secureMtu } from '../mp/mtu.ts'
+import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
 import type { Endpoint, NetPort } from '../mp/net.ts'
 import { handleOf } from '../mp/session.ts'
 import { observe } from '../plan/apply.ts'
@@ -53,7 +53,7 @@ export class Node {
   readonly sessions: Sessions
   /** Snapshot of the former agent, while its things are being adopted. */
   former: Runtime | undefined
-  readonly devices: Devices
+  devices: Devices
   /** Node id. */
   readonly id: string
   readonly #wanDevices = new Set<number>()
@@ -123,11 +123,9 @@ export class Node {
     await this.wan.refresh()
     this.#wantAttachments()
     const mtu = mpMtu(this.wan.links)
-    if (mtu !== this.devices.mp0.mtu) {
-      for (const link of [this.devices.mp0, this.devices.mp1]) {
-        await this.kernel.network.setLink(link.ifindex, { mtu })
-        link.mtu = mtu
-      }
+    if (mtu !== this.devices.mtu) {
+      this.devices = await ensureDevices(this.kernel, { esp: this.capabilities.esp, mtu })
+      wantDevices(this.reconciler, this.devices)
     }
     await this.reconciler.flush()
   }
@@ -222,14 +220,14 @@ export class Node {
       const family = this.pathConf(handleOf(sid, path))?.family === 6 ? 6 : 4
       return { clear: clearMtu(mtu, family), secure: secureMtu(mtu, family) }
     })
-    const mp0 = this.devices.mp0.mtu
+    const clear = this.devices.mtu
     const value: Peer = {
       sid,
       pathMask: chosen.reduce((mask, { path }) => mask | (1 << path), 0),
       pathBest: chosen[0]?.path ?? 0,
       policyVersion,
-      mtuClear: Math.min(mp0, ...sizes.map(size => size.clear)),
-      mtuSecure: Math.min(((mp0 - 52) & ~3) - 2, ...sizes.map(size => size.secure)),
+      mtuClear: Math.min(clear, ...sizes.map(size => size.clear)),
+      mtuSecure: Math.min(insideEsp(clear), ...sizes.map(size => size.secure)),
       flags: session.esp ? ABI_PEER_F_ESP : 0,
     }
     this.reconciler.want({ kind: 'peer', index, value })

@@ -17,6 +17,8 @@ const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_PRIORITY = 6
 const RTA_PREFSRC = 7
+const RTA_METRICS = 8
+const RTAX_MTU = 2
 const RTA_MULTIPATH = 9
 const RTA_TABLE = 15
 const RTA_VIA = 18
@@ -44,6 +46,8 @@ export function parseRoutes({ payload }: Message): Route[] {
   const metric = readU32(attributes.get(RTA_PRIORITY))
   const source = attributes.get(RTA_PREFSRC)
   const scope = scopeName(view.getUint8(6))
+  const metrics = attributes.get(RTA_METRICS)
+  const mtu = metrics && readU32(parseAttributes(metrics, 0).get(RTAX_MTU))
   const common = {
     destination: formatPrefix(destination),
     table: readU32(attributes.get(RTA_TABLE)) ?? view.getUint8(4),
@@ -51,6 +55,7 @@ export function parseRoutes({ payload }: Message): Route[] {
     ...(metric !== undefined && { metric }),
     ...(source && { source: formatAddress(source) }),
     ...(scope && { scope }),
+    ...(mtu !== undefined && { mtu }),
   }
   const multipath = attributes.get(RTA_MULTIPATH)
   const hops = multipath
@@ -87,6 +92,8 @@ export function routeMessage(route: Route, remove = false): Uint8Array {
   writer.u32(RTA_OIF, route.ifindex)
   if (route.metric !== undefined) writer.u32(RTA_PRIORITY, route.metric)
   if (route.source !== undefined) writer.bytes(RTA_PREFSRC, toBytes(route.source).bytes)
+  const { mtu } = route
+  if (mtu !== undefined) writer.nested(RTA_METRICS, () => void writer.u32(RTAX_MTU, mtu))
   if (route.gateway !== undefined) writeGateway(writer, family, route.gateway)
   return writer.finish()
 }
