@@ -209,7 +209,9 @@ export class Edge {
       const known = uplink.gateway.endpoints.some(
         ({ address, port }) => address === arrival.from.address && port === arrival.from.port,
       )
-      if (known) return uplink.onPacket(packet, arrival)
+      if (!known) continue
+      uplink.onPacket(packet, arrival)
+      return
     }
   }
 

@@ -9,17 +9,18 @@
  * for the grace time. So renewal, a suspicion (reset hint, lost route session) and a real loss all take the same way. One at a time: from the first
  * initiation until the route session speaks over the new session no other begins.
  */
-import type { InitPayload, ResponsePayload, SessionSecrets } from '../../schema/mpinit.ts'
+import type { InitPayload, SessionSecrets } from '../../schema/mpinit.ts'
 import type { GatewayEntry } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
 import { createInitiator } from '../mp/initiator.ts'
 import { parsePacket } from '../mp/packets.ts'
-import { handleOf, type SessionSpec } from '../mp/session.ts'
+import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { pathConfOf } from '../node/node.ts'
 import { type Candidate, candidates } from './candidates.ts'
 import { EdgeHandshake, type Offer, retryPauseMs } from './handshake.ts'
-import { EDGE_VRF } from './lan.ts'
+import { Retirement } from './retirement.ts'
+import { type Accepted, sessionSpec } from './session-spec.ts'
 import type { UplinkContext } from './uplink-context.ts'
 import { UplinkRoute } from './uplink-route.ts'
 
@@ -30,8 +31,6 @@ export interface UplinkAddresses {
   vaddrLocal: string
   vaddrRemote: string
 }
-
-type Accepted = Extract<ResponsePayload, { ok: true }>
 
 const REFUSED_PAUSE_MS = 5000
 /** Hints and doubts cause at most one initiation in this time. */
@@ -59,8 +58,7 @@ export class Uplink {
   #usable = new Set<number>()
   /** The session on which the gateway last spoke: it sends on that one until it hears of another. */
   #confirmed = 0
-  /** Timers of replaced sessions, by session. */
-  readonly #retired = new Map<number, NodeJS.Timeout>()
+  readonly #retirement: Retirement
   /** The last refusal that was reported. */
   #refusal: string | undefined
   #closed = false
@@ -69,6 +67,7 @@ export class Uplink {
     this.gateway = gateway
     this.index = index
     this.#context = context
+    this.#retirement = new Retirement(context.node, index)
     this.#route = new UplinkRoute({
       node: context.node,
       onMessage: message => this.#onMessage(message),
@@ -145,15 +144,16 @@ export class Uplink {
   onPacket(packet: Uint8Array, arrival: Arrival): void {
     const parsed = parsePacket(packet)
     if (!parsed.ok) return
-    if (parsed.packet.type === 'reset') return this.#onReset(parsed.packet.unknownSid)
+    if (parsed.packet.type === 'reset') this.#onReset(parsed.packet.unknownSid)
     const handshake = this.#handshake
     const answer = handshake?.receive(packet, arrival)
     if (!handshake || !answer) return
     const { outcome, offer } = answer
     if (outcome.kind === 'refused') {
       // The clock was set back; the initiator goes on above what the gateway remembers.
-      if (outcome.code === 'timestamp-replayed' && handshake.tries === 1) return handshake.try()
-      return this.#refused(outcome.code, outcome.message)
+      if (outcome.code === 'timestamp-replayed' && handshake.tries === 1) handshake.try()
+      else this.#refused(outcome.code, outcome.message)
+      return
     }
     handshake.taken()
     this.#handshake = undefined
@@ -208,7 +208,11 @@ export class Uplink {
     const addresses = { vaddrLocal: payload.virtualAddress, vaddrRemote: payload.peerAddress }
     this.addresses = addresses
     try {
-      node.sessions.install(this.#sessionOf(offer, remoteSid, payload, secrets))
+      const own = { peer: this.index, esp: node.capabilities.esp, policyVersion: this.#context.policyVersion() }
+      const spec = sessionSpec(offer, remoteSid, payload, secrets, own)
+      for (const [path, spi] of offer.spis)
+        if (!spec.paths.some(accepted => accepted.path === path)) node.sessions.releaseSpi(spi)
+      node.sessions.install(spec)
       node.reconciler.want({
         kind: 'address',
         value: { ifindex: node.devices.mp0.ifindex, address: addresses.vaddrLocal, prefixLength: 32 },
@@ -230,7 +234,7 @@ export class Uplink {
     // Both ends can receive on it: move.
     this.sid = offer.sid
     if (before.sid !== 0) this.rekeys += 1
-    this.#retireAllBut(this.sid, before.sid, this.#confirmed)
+    this.#retirement.allBut(this.sid, before.sid, this.#confirmed)
     this.#usable = new Set(node.sessions.get(offer.sid)?.paths.map(({ path }) => path))
     node.wantPeer(this.index, this.sid, this.#context.policyVersion(), () => true)
     await node.reconciler.flush()
@@ -242,68 +246,19 @@ export class Uplink {
     if (this.#closed) return
     this.reason = undefined
     this.#refusal = undefined
-    if (this.#route.open && payload.replaced)
-      return this.#route.switchTo(remoteSid, secrets, () => this.#confirm(offer.sid))
+    if (this.#route.open && payload.replaced) {
+      this.#route.switchTo(remoteSid, secrets, () => this.#confirm(offer.sid))
+      return
+    }
     await this.#route.dial(addresses.vaddrLocal, addresses.vaddrRemote, remoteSid, secrets)
     this.announce(true)
     this.#route.send({ type: 'end-of-rib' })
   }
 
-  #sessionOf(offer: Offer, remoteSid: number, payload: Accepted, secrets: SessionSecrets): SessionSpec {
-    const { node } = this.#context
-    const esp = node.capabilities.esp && payload.capabilities.esp
-    const paths = offer.paths.flatMap(({ path, link, local, remote }) => {
-      const accepted = payload.paths.find(candidate => candidate.path === path)
-      const spiIn = offer.spis.get(path) ?? 0
-      if (!accepted) {
-        node.sessions.releaseSpi(spiIn)
-        return []
-      }
-      const mtu = Math.min(link.mtu, accepted.mtu)
-      return [
-        {
-          path,
-          link: link.name,
-          spiIn,
-          spiOut: accepted.spi,
-          mtu,
-          conf: pathConfOf(local, remote, { ifindex: link.ifindex, mtu }),
-        },
-      ]
-    })
-    return {
-      sid: offer.sid,
-      remoteSid,
-      peer: this.index,
-      vrf: EDGE_VRF,
-      vaddrLocal: payload.virtualAddress,
-      vaddrRemote: payload.peerAddress,
-      policyVersion: this.#context.policyVersion(),
-      tagTx: secrets.tagTx,
-      tagRx: secrets.tagRx,
-      paths,
-      ...(esp ? { esp: secrets.esp } : {}),
-    }
-  }
-
   /** The gateway sends on this session from now on. */
   #confirm(sid: number): void {
     this.#confirmed = sid
-    this.#retireAllBut(sid, this.sid)
-  }
-
-  /** A replaced session still receives for a while: packets sent on it are under way. */
-  #retireAllBut(...kept: number[]): void {
-    const { node } = this.#context
-    for (const { sid, peer } of node.sessions.values()) {
-      if (peer !== this.index || kept.includes(sid) || this.#retired.has(sid)) continue
-      const timer = setTimeout(() => {
-        this.#retired.delete(sid)
-        node.sessions.remove(sid)
-        this.#flush()
-      }, node.config.timers.graceMs)
-      this.#retired.set(sid, timer)
-    }
+    this.#retirement.allBut(sid, this.sid)
   }
 
   // Route session
@@ -438,7 +393,7 @@ export class Uplink {
     this.#closed = true
     this.#handshake?.end()
     this.#handshake = undefined
-    for (const timer of this.#retired.values()) clearTimeout(timer)
+    this.#retirement.stop()
     this.#route.close(reason)
   }
 

@@ -6,23 +6,23 @@
  *   every probeMs: who is silent loses its routes; who is heard again gets them back
  */
 import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
-import { eventType } from '../../schema/abi.gen.ts'
-import { CLOCK_TOLERANCE, type GrantBody, type Signed } from '../../schema/grant.ts'
+import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
 import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
 import type { ByteStream, Listener } from '../mp/net.ts'
-import { formatReset } from '../mp/packets.ts'
 import { Prober } from '../mp/prober.ts'
 import { createResponder, type Responder } from '../mp/responder.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
-import { Node, type NodeOptions, outerAddress, pathConfOf } from '../node/node.ts'
+import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
 import { AddressPool } from './address-pool.ts'
 import { type Admission, abandon, install, prepare } from './admission.ts'
+import { DataplaneEvents } from './dataplane-events.ts'
+import { Liveness } from './liveness.ts'
 import { type EdgePeer, EdgePeers } from './peers.ts'
 import { adoptPeers, snapshotPeers } from './restart.ts'
 import { acceptRouteSession } from './route-listener.ts'
@@ -36,10 +36,6 @@ export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 
 
 /** An edge that never proves its keys is forgotten after so long. */
 const CONFIRM_MS = 10_000
-/** A silent edge's sessions are kept for so long, in case it is heard again. */
-const LOST_HOLD_MS = 60_000
-/** Hints to unknown sessions per second: enough for a reboot with many edges, too few to be of use to anyone else. */
-const RESETS_PER_SECOND = 200
 
 export class Gateway {
   readonly node: Node
@@ -58,7 +54,8 @@ export class Gateway {
   #listener: Listener | undefined
   #tick: { stop(): void } | undefined
   #watch: NetworkWatch | undefined
-  #resets = RESETS_PER_SECOND
+  readonly #events: DataplaneEvents
+  readonly #liveness: Liveness
   #closed = false
 
   static async start(options: GatewayOptions): Promise<Gateway> {
@@ -114,6 +111,17 @@ export class Gateway {
       report: options.report,
       changed: () => node.save(),
     }
+    const { peers } = this
+    this.#events = new DataplaneEvents({ node, peers, moved: (peer, sid) => this.#moved(peer, sid) })
+    this.#liveness = new Liveness({
+      node,
+      peers,
+      prober: this.#prober,
+      routes: this.#routeContext,
+      report: options.report,
+      remove: (peer, reason) => this.remove(peer, reason),
+      expireStale: peer => this.#expireStale(peer),
+    })
   }
 
   async #begin(): Promise<void> {
@@ -140,7 +148,7 @@ export class Gateway {
     this.#listener = await node.net.listen({ address: own, port: ROUTE_PORT }, stream => this.#onStream(stream))
     for (const peer of this.peers.all()) this.#expireStale(peer)
     this.#watch = new NetworkWatch(node, () => node.refreshWan())
-    this.#tick = every(node.config.timers.probeMs, () => this.#checkLiveness(), node.log)
+    this.#tick = every(node.config.timers.probeMs, () => this.#everyProbe(), node.log)
   }
 
   #admissionContext() {
@@ -161,7 +169,10 @@ export class Gateway {
     this.#arrival = arrival
     const outcome = this.#responder.receive(packet, arrival.from)
     this.#arrival = undefined
-    if (outcome.kind === 'ignored') return this.#ignore(outcome.reason)
+    if (outcome.kind === 'ignored') {
+      this.#ignored.set(outcome.reason, (this.#ignored.get(outcome.reason) ?? 0) + 1)
+      return
+    }
     if (outcome.kind === 'reply') {
       const { refused } = outcome
       if (refused) {
@@ -173,7 +184,8 @@ export class Gateway {
           detail: { reason: refused.code, node: refused.grant?.node },
         })
       }
-      return arrival.socket.send(outcome.packet, arrival.from)
+      arrival.socket.send(outcome.packet, arrival.from)
+      return
     }
     const admission = this.#admissions.get(outcome.localSid)
     this.#admissions.delete(outcome.localSid)
@@ -187,10 +199,6 @@ export class Gateway {
       .catch(error => this.node.log.error({ err: error }, 'admission failed'))
   }
 
-  #ignore(reason: string): void {
-    this.#ignored.set(reason, (this.#ignored.get(reason) ?? 0) + 1)
-  }
-
   /** Packets refused without an answer, by reason. */
   ignored(): Record<string, number> {
     return Object.fromEntries(this.#ignored)
@@ -198,9 +206,9 @@ export class Gateway {
 
   #forgetUnconfirmed(peer: EdgePeer, sid: number): void {
     if (peer.unproved !== sid) return
-    if (peer.state === 'connecting') return this.remove(peer, 'never proved its keys')
     this.peers.settled(peer, sid)
-    this.#retire(peer, sid, 0)
+    if (peer.state === 'connecting') this.remove(peer, 'never proved its keys')
+    else this.#retire(peer, sid, 0)
   }
 
   // Route sessions
@@ -260,7 +268,8 @@ export class Gateway {
     peer.esp = session.esp
     this.node.wantPeer(peer.index, sid, peer.policyVersion, path => this.#pathAlive(sid, path))
     await this.node.reconciler.flush()
-    for (const other of peer.sessions) if (other !== sid) this.#retire(peer, other, this.node.config.timers.graceMs)
+    for (const other of peer.sessions)
+      if (other !== sid && other !== peer.unproved) this.#retire(peer, other, this.node.config.timers.graceMs)
     this.node.save()
   }
 
@@ -277,30 +286,11 @@ export class Gateway {
   // Dataplane events
 
   onEvent(event: DataplaneEvent): void {
-    if (event.type === eventType.EVENT_NO_SESSION) this.#sendReset(event)
-    else if (event.type === eventType.EVENT_PATH_MOVED) this.#pathMoved(event)
-    else if (event.type === eventType.EVENT_POLICY_AHEAD)
-      this.peers.ofSession((event.handle & ~15) >>> 0)?.route?.send({ type: 'policy-request', version: event.value })
+    this.#events.take(event)
   }
 
-  /** Somebody uses a session that is gone, as all are after a reboot: tell them, so that they need not wait until they miss us. */
-  #sendReset(event: DataplaneEvent): void {
-    if (this.#resets <= 0) return
-    this.#resets -= 1
-    const socket = this.node.wan.socket(outerAddress(event.family, event.dst))
-    socket?.send(formatReset(event.handle), { address: outerAddress(event.family, event.src), port: event.srcPort })
-  }
-
-  #pathMoved(event: DataplaneEvent): void {
-    const sid = (event.handle & ~15) >>> 0
-    const peer = this.peers.ofSession(sid)
-    const path = this.node.sessions.get(sid)?.paths.find(candidate => candidate.path === (event.handle & 15))
-    if (!peer || !path) return
-    const local = { address: outerAddress(event.family, event.dst), port: event.dstPort }
-    const remote = { address: outerAddress(event.family, event.src), port: event.srcPort }
-    this.node.setPathConf(event.handle, pathConfOf(local, remote, { ifindex: event.ifindex, mtu: path.mtu }))
-    if (peer.sid === sid) this.node.wantPeer(peer.index, sid, peer.policyVersion, id => this.#pathAlive(sid, id))
-    this.node.log.info({ node: peer.node, path: path.link, remote }, `${peer.grant.nodeName} moved`)
+  #moved(peer: EdgePeer, sid: number): void {
+    if (peer.sid === sid) this.node.wantPeer(peer.index, sid, peer.policyVersion, path => this.#pathAlive(sid, path))
     this.#flush()
   }
 
@@ -314,55 +304,14 @@ export class Gateway {
 
   // Liveness
 
+  #everyProbe(): void {
+    this.#events.refill(this.node.config.timers.probeMs)
+    this.#liveness.check()
+  }
+
   #pathAlive(sid: number, path: number): boolean {
     const idle = this.node.pathIdleMs(handleOf(sid, path))
     return idle !== undefined && idle <= this.node.config.timers.silentMs
-  }
-
-  #checkLiveness(): void {
-    const { probeMs, silentMs } = this.node.config.timers
-    this.#resets = Math.min(RESETS_PER_SECOND, this.#resets + (RESETS_PER_SECOND * probeMs) / 1000)
-    const [now, date] = [this.node.now(), Date.now()]
-    for (const peer of this.peers.all()) {
-      const session = this.node.sessions.get(peer.sid)
-      if (!session || peer.state === 'connecting') continue
-      const idles = session.paths.map(({ path }) => this.node.silenceMs(session, path))
-      session.paths.forEach(({ path }, index) => {
-        if ((idles[index] ?? 0) >= probeMs / 2) this.#prober.probe(this.#pool.own, peer.vaddr, path)
-      })
-      const silent = Math.min(...idles) > silentMs
-      if (silent && peer.state !== 'lost') this.#lose(peer)
-      else if (!silent && peer.state === 'lost') this.#regain(peer)
-      else if (silent && now - peer.since > LOST_HOLD_MS) this.remove(peer, 'silent for too long')
-      else if (grantOver(peer.grant, date)) this.remove(peer, 'its grant expired and was not renewed')
-    }
-  }
-
-  #lose(peer: EdgePeer): void {
-    this.#setState(peer, 'lost')
-    this.#options.report({
-      severity: 'warning',
-      code: 'edge-lost',
-      message: `${peer.grant.nodeName} is silent; its prefixes are withdrawn`,
-      detail: { node: peer.node },
-    })
-    if (peer.vrf) this.vrfs.withdraw(peer.vrf, peer.vrf.table.withdrawAll(peer.node))
-  }
-
-  #regain(peer: EdgePeer): void {
-    this.#setState(peer, peer.route ? 'up' : 'stale')
-    this.#options.report({
-      severity: 'info',
-      code: 'edge-back',
-      message: `${peer.grant.nodeName} is heard again`,
-      detail: { node: peer.node },
-    })
-    const subnets = [...peer.announced].map(([prefix, reachable]) => ({ prefix, reachable }))
-    if (peer.vrf) this.vrfs.announce(peer.vrf, peer.node, subnets, false)
-    if (!peer.route) {
-      peer.vrf?.table.markStale(peer.node)
-      this.#expireStale(peer)
-    }
   }
 
   #setState(peer: EdgePeer, state: EdgePeer['state']): void {
@@ -425,8 +374,4 @@ export class Gateway {
     this.#prober.close()
     this.node.close()
   }
-}
-
-function grantOver(grant: GrantBody, nowMs: number): boolean {
-  return grant.expires * 1000 + CLOCK_TOLERANCE * 1000 < nowMs
 }

@@ -120,7 +120,8 @@ export function renewGrant(context: RoutePeerContext, peer: EdgePeer, grant: Gra
   context.changed()
 }
 
-function refuse(
+/** Tells the edge and the operator. */
+export function refuse(
   context: RoutePeerContext,
   peer: EdgePeer,
   prefix: string,

@@ -115,7 +115,10 @@ export class Vrfs {
   install(vrf: Vrf, prefix: string): void {
     const route = vrf.table.get(prefix)
     const owner = route && vrf.members.get(route.owner)
-    if (!route || !owner) return this.#fib.delete(vrf.id, prefix)
+    if (!route || !owner) {
+      this.#fib.delete(vrf.id, prefix)
+      return
+    }
     const flags = owner.security === 'esp' ? ABI_NH_F_SECURE : 0
     this.#fib.set(vrf.id, prefix, route.reachable ? viaPeer(owner.peer, flags) : unreachable(flags))
   }

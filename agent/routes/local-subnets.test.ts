@@ -26,7 +26,11 @@ const prefixes = (routes: Route[], subnets: string[] = [], from = links) =>
 
 describe('local subnets of an edge', () => {
   test('connected and static routes of LAN interfaces, both families', () => {
-    const routes = [connected('10.1.1.0/24'), { ...connected('10.1.2.0/24'), protocol: 4, gateway: '10.1.1.9' }, connected('2001:db8:a:1::/64')]
+    const routes = [
+      connected('10.1.1.0/24'),
+      { ...connected('10.1.2.0/24'), protocol: 4, gateway: '10.1.1.9' },
+      connected('2001:db8:a:1::/64'),
+    ]
     const { announced } = localSubnets(lan, { links, routes }, granted)
     expect(announced.map(({ prefix, source }) => [prefix, source])).toEqual([
       ['10.1.1.0/24', 'connected'],
@@ -36,7 +40,11 @@ describe('local subnets of an edge', () => {
   })
 
   test('the longest grant around a subnet gives its reachable flag', () => {
-    const { announced } = localSubnets(lan, { links, routes: [connected('10.1.9.0/25'), connected('10.1.8.0/24')] }, granted)
+    const { announced } = localSubnets(
+      lan,
+      { links, routes: [connected('10.1.9.0/25'), connected('10.1.8.0/24')] },
+      granted,
+    )
     expect(announced.map(({ prefix, reachable }) => [prefix, reachable])).toEqual([
       ['10.1.9.0/25', false],
       ['10.1.8.0/24', true],
@@ -50,7 +58,15 @@ describe('local subnets of an edge', () => {
   })
 
   test('routes of other interfaces, default routes, link-local and multicast are nobody’s subnet', () => {
-    expect(prefixes([connected('10.1.1.0/24', 3), connected('0.0.0.0/0'), connected('fe80::/64'), connected('ff00::/8'), connected('169.254.0.0/16')])).toEqual([])
+    expect(
+      prefixes([
+        connected('10.1.1.0/24', 3),
+        connected('0.0.0.0/0'),
+        connected('fe80::/64'),
+        connected('ff00::/8'),
+        connected('169.254.0.0/16'),
+      ]),
+    ).toEqual([])
   })
 
   test('a configured subnet is announced while its interface is up', () => {

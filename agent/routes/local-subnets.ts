@@ -50,7 +50,8 @@ export function localSubnets(
     const cover = grants
       .filter(grant => prefixContains(grant.prefix, prefix))
       .sort((a, b) => b.prefix.length - a.prefix.length)[0]
-    if (cover) result.announced.push({ prefix: canonical, reachable: cover.reachable, ifindex, interface: name, source })
+    if (cover)
+      result.announced.push({ prefix: canonical, reachable: cover.reachable, ifindex, interface: name, source })
     else result.refused.push({ prefix: canonical, interface: name, source })
   }
   for (const entry of lan) {
@@ -74,7 +75,13 @@ function isAnnounceable({ family, bytes, length }: Prefix): boolean {
 }
 
 /** The node's own addresses on LAN interfaces: packets to them go to its stack. */
-export function ownAddresses(lan: readonly LanInterface[], links: readonly Link[], addresses: readonly Address[]): Address[] {
-  const indexes = new Set(links.filter(link => lan.some(entry => entry.interface === link.name)).map(link => link.ifindex))
+export function ownAddresses(
+  lan: readonly LanInterface[],
+  links: readonly Link[],
+  addresses: readonly Address[],
+): Address[] {
+  const indexes = new Set(
+    links.filter(link => lan.some(entry => entry.interface === link.name)).map(link => link.ifindex),
+  )
   return addresses.filter(address => indexes.has(address.ifindex))
 }

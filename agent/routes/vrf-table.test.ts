@@ -9,7 +9,10 @@ const on = (...prefixes: string[]) => prefixes.map(prefix => ({ prefix, reachabl
 describe('VRF table of a gateway', () => {
   test('an announcement adds, a second one changes the flag only when it differs', () => {
     const vrf = table()
-    expect(vrf.announce(A, on('10.1.0.0/24', '2001:db8:a::/48'), true).changed).toEqual(['10.1.0.0/24', '2001:db8:a::/48'])
+    expect(vrf.announce(A, on('10.1.0.0/24', '2001:db8:a::/48'), true).changed).toEqual([
+      '10.1.0.0/24',
+      '2001:db8:a::/48',
+    ])
     expect(vrf.announce(A, on('10.1.0.0/24', '2001:db8:a::/48'), true).changed).toEqual([])
     expect(vrf.announce(A, [{ prefix: '10.1.0.0/24', reachable: false }], false).changed).toEqual(['10.1.0.0/24'])
     expect(vrf.get('10.1.0.0/24')).toMatchObject({ owner: A, reachable: false })

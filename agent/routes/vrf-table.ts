@@ -5,8 +5,9 @@
  * Announcements of one owner replace, withdraw and go stale together (RFC 4724's graceful restart): a lost route session keeps its routes,
  * marked stale, until the owner ends its next full announcement or the dataplane reports it silent.
  */
-import type { Subnet } from '../../schema/common.ts'
+
 import { type Prefix, parsePrefix, prefixesOverlap } from '../../schema/address.ts'
+import type { Subnet } from '../../schema/common.ts'
 
 export interface VrfRoute {
   prefix: string
@@ -68,7 +69,12 @@ export class VrfTable {
     const change: TableChange = { changed: [], refused: [] }
     if (full) {
       const named = new Set(subnets.map(subnet => subnet.prefix))
-      change.changed.push(...this.withdraw(owner, [...(this.#byOwner.get(owner) ?? [])].filter(prefix => !named.has(prefix))))
+      change.changed.push(
+        ...this.withdraw(
+          owner,
+          [...(this.#byOwner.get(owner) ?? [])].filter(prefix => !named.has(prefix)),
+        ),
+      )
     }
     for (const subnet of subnets) {
       const known = this.#routes.get(subnet.prefix)
@@ -124,7 +130,11 @@ export class VrfTable {
     const parsed = parsePrefix(subnet.prefix)
     if (!parsed) throw new TypeError(`not a prefix: ${subnet.prefix}`)
     if (this.#routes.size >= this.#limit)
-      return { prefix: subnet.prefix, code: 'full', message: `this gateway holds ${this.#limit} routes of the enterprise already` }
+      return {
+        prefix: subnet.prefix,
+        code: 'full',
+        message: `this gateway holds ${this.#limit} routes of the enterprise already`,
+      }
     const other = this.#overlap(owner, subnet.prefix, parsed)
     if (other) {
       const what = other.prefix === subnet.prefix ? 'is' : `overlaps ${other.prefix}, which is`
@@ -150,10 +160,12 @@ export class VrfTable {
     const same = this.#routes.get(prefix)
     if (same) return same.owner === owner ? undefined : same
     let longerOrShorter = 0
-    for (const [key, count] of this.#lengths) if (key !== `${parsed.family}/${parsed.length}` && key.startsWith(`${parsed.family}/`)) longerOrShorter += count
+    for (const [key, count] of this.#lengths)
+      if (key !== `${parsed.family}/${parsed.length}` && key.startsWith(`${parsed.family}/`)) longerOrShorter += count
     if (longerOrShorter === 0) return undefined
     for (const route of this.#routes.values())
-      if (route.owner !== owner && route.parsed.length !== parsed.length && prefixesOverlap(route.parsed, parsed)) return route
+      if (route.owner !== owner && route.parsed.length !== parsed.length && prefixesOverlap(route.parsed, parsed))
+        return route
     return undefined
   }
 

@@ -1,0 +1,85 @@
+/**
+ * Who is there: an edge that is silent on all its paths loses its routes, gets them back when it is heard again, and is forgotten when it stays away
+ * or its grant runs out.
+ */
+import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
+import type { NodeEvent } from '../../schema/node-state.ts'
+import type { Prober } from '../mp/prober.ts'
+import type { Node } from '../node/node.ts'
+import type { EdgePeer, EdgePeers } from './peers.ts'
+import type { RoutePeerContext } from './route-peer.ts'
+import { refuse } from './route-peer.ts'
+
+export interface LivenessOptions {
+  node: Node
+  peers: EdgePeers
+  prober: Prober
+  routes: RoutePeerContext
+  report: (event: Omit<NodeEvent, 'time'>) => void
+  /** Forgets the edge. */
+  remove: (peer: EdgePeer, reason: string) => void
+  /** Its routes live for the stale time only, unless a route session brings them again. */
+  expireStale: (peer: EdgePeer) => void
+}
+
+/** A silent edge's sessions are kept for so long, in case it is heard again. */
+const LOST_HOLD_MS = 60_000
+
+export class Liveness {
+  readonly #options: LivenessOptions
+
+  constructor(options: LivenessOptions) {
+    this.#options = options
+  }
+
+  /** Every probeMs: probes what is quiet, and judges every edge that has proved its keys. */
+  check(): void {
+    const { node, peers, prober, routes, remove } = this.#options
+    const { probeMs, silentMs } = node.config.timers
+    const [now, date] = [node.now(), Date.now()]
+    for (const peer of peers.all()) {
+      const session = node.sessions.get(peer.sid)
+      if (!session || peer.state === 'connecting') continue
+      let quietest = Number.POSITIVE_INFINITY
+      for (const { path } of session.paths) {
+        const silence = node.silenceMs(session, path)
+        quietest = Math.min(quietest, silence)
+        if (silence >= probeMs / 2) prober.probe(routes.virtualAddress, peer.vaddr, path)
+      }
+      const silent = quietest > silentMs
+      if (silent && peer.state !== 'lost') this.#lose(peer)
+      else if (!silent && peer.state === 'lost') this.#regain(peer)
+      else if (silent && now - peer.since > LOST_HOLD_MS) remove(peer, 'silent for too long')
+      else if ((peer.grant.expires + CLOCK_TOLERANCE) * 1000 < date)
+        remove(peer, 'its grant expired and was not renewed')
+    }
+  }
+
+  #lose(peer: EdgePeer): void {
+    this.#enter(peer, 'lost')
+    const message = `${peer.grant.nodeName} is silent; its prefixes are withdrawn`
+    this.#options.report({ severity: 'warning', code: 'edge-lost', message, detail: { node: peer.node } })
+    if (peer.vrf) this.#options.routes.vrfs.withdraw(peer.vrf, peer.vrf.table.withdrawAll(peer.node))
+  }
+
+  #regain(peer: EdgePeer): void {
+    const { routes, report, expireStale } = this.#options
+    this.#enter(peer, peer.route ? 'up' : 'stale')
+    const message = `${peer.grant.nodeName} is heard again`
+    report({ severity: 'info', code: 'edge-back', message, detail: { node: peer.node } })
+    const subnets = Array.from(peer.announced, ([prefix, reachable]) => ({ prefix, reachable }))
+    for (const refusal of peer.vrf ? routes.vrfs.announce(peer.vrf, peer.node, subnets, false) : []) {
+      // Another edge announced it meanwhile.
+      peer.announced.delete(refusal.prefix)
+      refuse(routes, peer, refusal.prefix, refusal.code, refusal.message)
+    }
+    if (peer.route) return
+    peer.vrf?.table.markStale(peer.node)
+    expireStale(peer)
+  }
+
+  #enter(peer: EdgePeer, state: EdgePeer['state']): void {
+    peer.state = state
+    peer.since = this.#options.node.now()
+  }
+}
