@@ -6,8 +6,9 @@
  * marked stale, until the owner ends its next full announcement or the dataplane reports it silent.
  */
 
-import { type Prefix, parsePrefix, prefixesOverlap } from '../../schema/address.ts'
+import { type Prefix, parsePrefix } from '../../schema/address.ts'
 import type { Subnet } from '../../schema/common.ts'
+import { OverlapIndex } from './overlap-index.ts'
 
 export interface VrfRoute {
   prefix: string
@@ -36,10 +37,9 @@ export interface VrfTableOptions {
 }
 
 export class VrfTable {
-  readonly #routes = new Map<string, VrfRoute & { parsed: Prefix }>()
+  readonly #routes = new Map<string, VrfRoute>()
   readonly #byOwner = new Map<string, Set<string>>()
-  /** family -> prefix length -> number of routes; tells which look-ups can hit. */
-  readonly #lengths = new Map<string, number>()
+  readonly #overlaps = new OverlapIndex()
   readonly #ownerName: (owner: string) => string
   readonly #limit: number
 
@@ -100,7 +100,7 @@ export class VrfTable {
       if (route?.owner !== owner) continue
       this.#routes.delete(prefix)
       owned?.delete(prefix)
-      this.#count(route.parsed, -1)
+      this.#overlaps.remove(prefix)
       gone.push(prefix)
     }
     if (owned?.size === 0) this.#byOwner.delete(owner)
@@ -144,14 +144,14 @@ export class VrfTable {
         message: `${subnet.prefix} of ${this.#ownerName(owner)} ${what} announced by ${this.#ownerName(other.owner)} already`,
       }
     }
-    this.#routes.set(subnet.prefix, { prefix: subnet.prefix, owner, reachable: subnet.reachable, stale: false, parsed })
+    this.#routes.set(subnet.prefix, { prefix: subnet.prefix, owner, reachable: subnet.reachable, stale: false })
     let owned = this.#byOwner.get(owner)
     if (!owned) {
       owned = new Set()
       this.#byOwner.set(owner, owned)
     }
     owned.add(subnet.prefix)
-    this.#count(parsed, 1)
+    this.#overlaps.add(subnet.prefix, parsed)
     return undefined
   }
 
@@ -159,20 +159,10 @@ export class VrfTable {
   #overlap(owner: string, prefix: string, parsed: Prefix): VrfRoute | undefined {
     const same = this.#routes.get(prefix)
     if (same) return same.owner === owner ? undefined : same
-    let longerOrShorter = 0
-    for (const [key, count] of this.#lengths)
-      if (key !== `${parsed.family}/${parsed.length}` && key.startsWith(`${parsed.family}/`)) longerOrShorter += count
-    if (longerOrShorter === 0) return undefined
-    for (const route of this.#routes.values())
-      if (route.owner !== owner && route.parsed.length !== parsed.length && prefixesOverlap(route.parsed, parsed))
-        return route
+    for (const text of this.#overlaps.overlapping(parsed)) {
+      const route = this.#routes.get(text)
+      if (route && route.owner !== owner) return route
+    }
     return undefined
-  }
-
-  #count(prefix: Prefix, step: 1 | -1): void {
-    const key = `${prefix.family}/${prefix.length}`
-    const count = (this.#lengths.get(key) ?? 0) + step
-    if (count === 0) this.#lengths.delete(key)
-    else this.#lengths.set(key, count)
   }
 }
