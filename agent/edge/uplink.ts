@@ -14,6 +14,7 @@ import type { GatewayEntry } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
 import { createInitiator } from '../mp/initiator.ts'
 import { parsePacket } from '../mp/packets.ts'
+import { PathWatch } from '../mp/path-watch.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { pathConfOf } from '../node/node.ts'
@@ -40,6 +41,7 @@ export class Uplink {
   gateway: GatewayEntry
   readonly index: number
   readonly #context: UplinkContext
+  readonly #paths: PathWatch
   readonly #route: UplinkRoute
   state: UplinkState = 'connecting'
   reason: string | undefined
@@ -67,6 +69,7 @@ export class Uplink {
     this.gateway = gateway
     this.index = index
     this.#context = context
+    this.#paths = new PathWatch(context.node, context.prober)
     this.#retirement = new Retirement(context.node, index)
     this.#route = new UplinkRoute({
       node: context.node,
@@ -334,16 +337,14 @@ export class Uplink {
   }
 
   #checkPaths(): void {
-    const { node, prober } = this.#context
+    const { node } = this.#context
     const session = node.sessions.get(this.sid)
     if (!session || !this.addresses) return
-    const { probeMs, silentMs } = node.config.timers
+    const { vaddrLocal, vaddrRemote } = this.addresses
     const present = new Set(candidates(node.wan.links, this.gateway).map(({ path }) => path))
     const alive = new Set<number>()
     for (const { path } of session.paths) {
-      const silence = node.silenceMs(session, path)
-      if (silence >= probeMs / 2) prober.probe(this.addresses.vaddrLocal, this.addresses.vaddrRemote, path)
-      if (silence <= silentMs && present.has(path)) alive.add(path)
+      if (this.#paths.check(session, path, vaddrLocal, vaddrRemote) && present.has(path)) alive.add(path)
     }
     if (alive.size === 0) {
       if (this.usable) this.#lose()

@@ -4,6 +4,7 @@
  */
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
+import { PathWatch } from '../mp/path-watch.ts'
 import type { Prober } from '../mp/prober.ts'
 import type { Node } from '../node/node.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
@@ -27,26 +28,23 @@ const LOST_HOLD_MS = 60_000
 
 export class Liveness {
   readonly #options: LivenessOptions
+  readonly #paths: PathWatch
 
   constructor(options: LivenessOptions) {
     this.#options = options
+    this.#paths = new PathWatch(options.node, options.prober)
   }
 
   /** Every probeMs: probes what is quiet, and judges every edge that has proved its keys. */
   check(): void {
-    const { node, peers, prober, routes, remove } = this.#options
-    const { probeMs, silentMs } = node.config.timers
+    const { node, peers, routes, remove } = this.#options
     const [now, date] = [node.now(), Date.now()]
     for (const peer of peers.all()) {
       const session = node.sessions.get(peer.sid)
       if (!session || peer.state === 'connecting') continue
-      let quietest = Number.POSITIVE_INFINITY
-      for (const { path } of session.paths) {
-        const silence = node.silenceMs(session, path)
-        quietest = Math.min(quietest, silence)
-        if (silence >= probeMs / 2) prober.probe(routes.virtualAddress, peer.vaddr, path)
-      }
-      const silent = quietest > silentMs
+      // Every path is looked at, so that every quiet one is probed.
+      const alive = session.paths.map(({ path }) => this.#paths.check(session, path, routes.virtualAddress, peer.vaddr))
+      const silent = !alive.includes(true)
       if (silent && peer.state !== 'lost') this.#lose(peer)
       else if (!silent && peer.state === 'lost') this.#regain(peer)
       else if (silent && now - peer.since > LOST_HOLD_MS) remove(peer, 'silent for too long')
