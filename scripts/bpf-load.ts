@@ -1,16 +1,22 @@
 /**
  * Loads every program on the running kernel and prints what the verifier made of it. Exit code 1 when one is refused.
- *   node scripts/bpf-load.ts [--no-esp] [--folder <object files>]
- * --no-esp leaves out the programs that need the kfuncs of module xfrm_interface.
+ *   node scripts/bpf-load.ts [--esp] [--folder <object files>]
+ * ipsec.bpf.o needs the kfuncs of xfrm_interface (bpf/ipsec.bpf.c): a kernel that cannot have them is told of, and fails with --esp.
  */
 import { parseArgs } from 'node:util'
 import { programInfo } from '../agent/kernel/bpf-object.ts'
 import { KernelError } from '../agent/kernel/error.ts'
+import { openLinuxKernel } from '../agent/kernel/linux.ts'
 import { findObjectFolder, hookPrograms, hooksFor, loadPrograms, objectFiles } from '../agent/kernel/programs.ts'
 
-const { values: options } = parseArgs({ options: { 'no-esp': { type: 'boolean' }, folder: { type: 'string' } } })
+const { values: options } = parseArgs({ options: { esp: { type: 'boolean' }, folder: { type: 'string' } } })
 const folder = options.folder ?? findObjectFolder()
-const wanted = hooksFor(!options['no-esp'])
+const kernel = openLinuxKernel()
+const { esp, espReason, kernel: release } = await kernel.capabilities()
+kernel.close()
+const wanted = hooksFor(esp || options.esp === true)
+console.log(`Linux ${release}`)
+if (!esp) console.log(`ipsec-egress, ipsec-ingress: not for this kernel: ${espReason}`)
 
 // Object by object, so that one refused program does not hide the others.
 for (const file of objectFiles(wanted)) {
