@@ -27,13 +27,21 @@ export async function runAgent(config: AgentConfig): Promise<void> {
   })
   const server = await listen(config.socket, agent)
   intent.on('state', state => {
-    agent.stateChanged(state).catch(error => log.error({ err: error }, `state ${state.revision} not used: ${error.message}`))
+    agent
+      .stateChanged(state)
+      .catch(error => log.error({ err: error }, `state ${state.revision} not used: ${error.message}`))
   })
   const report = every(REPORT_MS, () => tell(), log)
   const tell = async () => {
     const { version, kernel: release, esp, peers } = await agent.status()
     const revision = intent.state.revision
-    intent.report({ revision, version, kernel: release, esp, peers: peers.map(({ node, name, state }) => ({ node, name, state })) })
+    intent.report({
+      revision,
+      version,
+      kernel: release,
+      esp,
+      peers: peers.map(({ node, name, state }) => ({ node, name, state })),
+    })
   }
   intent.start()
   await tell()

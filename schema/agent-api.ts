@@ -74,7 +74,14 @@ export const dropsSchema = z.object({
   counters: z.record(z.string(), z.int()),
   /** Newest sampled drops first. */
   samples: z.array(
-    z.object({ time: z.int(), reason: z.string(), device: z.string(), from: z.string(), to: z.string(), length: z.int() }),
+    z.object({
+      time: z.int(),
+      reason: z.string(),
+      device: z.string(),
+      from: z.string(),
+      to: z.string(),
+      length: z.int(),
+    }),
   ),
 })
 export type Drops = z.infer<typeof dropsSchema>

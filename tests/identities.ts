@@ -1,10 +1,10 @@
 /** Identities without an orchestrator: one anchor signs grants for any number of nodes. For simulations and namespace tests. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { generateKeyPair, type KeyPair } from '../agent/mp/dh.ts'
+import { encodeSigned, signGrant, signingKey, signRevocations } from '../agent/mp/grant.ts'
 import type { Security, Subnet } from '../schema/common.ts'
 import type { GrantBody } from '../schema/grant.ts'
 import type { GatewayEntry, NodeState } from '../schema/node-state.ts'
-import { generateKeyPair, type KeyPair } from '../agent/mp/dh.ts'
-import { encodeSigned, signGrant, signingKey, signRevocations } from '../agent/mp/grant.ts'
 
 export interface TestNode {
   staticKey: KeyPair
@@ -34,7 +34,13 @@ export class Anchor {
     return { staticKey, state: { ...this.#common(node, name, grant), role: 'gateway', gateways: [], vpn: null } }
   }
 
-  edge(name: string, enterprise: TestEnterprise, subnets: Subnet[], gateways: GatewayEntry[], change: Partial<GrantBody> = {}): TestNode {
+  edge(
+    name: string,
+    enterprise: TestEnterprise,
+    subnets: Subnet[],
+    gateways: GatewayEntry[],
+    change: Partial<GrantBody> = {},
+  ): TestNode {
     const staticKey = generateKeyPair()
     const node = change.node ?? randomUUID()
     const prefixes = subnets.map(({ prefix }) => prefix)
@@ -61,7 +67,14 @@ export class Anchor {
   }
 
   #grant(
-    who: { node: string; name: string; role: GrantBody['role']; enterprise: TestEnterprise | undefined; staticKey: KeyPair; prefixes: string[] },
+    who: {
+      node: string
+      name: string
+      role: GrantBody['role']
+      enterprise: TestEnterprise | undefined
+      staticKey: KeyPair
+      prefixes: string[]
+    },
     change: Partial<GrantBody> = {},
   ): string {
     const now = Math.floor(Date.now() / 1000)

@@ -3,9 +3,9 @@
  * pair and a policy. Sessions are immutable but for their paths' outer addresses; a rekey makes a new session and moves the peer over.
  */
 import { randomInt } from 'node:crypto'
-import { be32 } from '../../schema/address.ts'
-import { ABI_FAMILY_NONE } from '../../schema/abi.gen.ts'
 import type { PathConf } from '../../schema/abi.gen.ts'
+import { ABI_FAMILY_NONE } from '../../schema/abi.gen.ts'
+import { be32 } from '../../schema/address.ts'
 import type { Resource } from '../plan/resource.ts'
 
 export const REPLAY_WINDOW = 4096
@@ -88,11 +88,25 @@ export function sessionResources(session: SessionSpec): Resource[] {
     resources.push(
       {
         kind: 'association',
-        value: { ...common, direction: 'in', source: vaddrRemote, destination: vaddrLocal, spi: spiIn, key: esp(path, 'rx') },
+        value: {
+          ...common,
+          direction: 'in',
+          source: vaddrRemote,
+          destination: vaddrLocal,
+          spi: spiIn,
+          key: esp(path, 'rx'),
+        },
       },
       {
         kind: 'association',
-        value: { ...common, direction: 'out', source: vaddrLocal, destination: vaddrRemote, spi: spiOut, key: esp(path, 'tx') },
+        value: {
+          ...common,
+          direction: 'out',
+          source: vaddrLocal,
+          destination: vaddrRemote,
+          spi: spiOut,
+          key: esp(path, 'tx'),
+        },
       },
       { kind: 'policy', value: { source: vaddrLocal, destination: vaddrRemote, ifId: handle } },
     )

@@ -84,7 +84,7 @@ export function readRuntime(directory: string, node: string, abiHash: bigint): R
 function normalise(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   const runtime = value as Record<string, unknown>
-  return { ...runtime, abiHash: BigInt(runtime['abiHash'] as number | bigint) }
+  return { ...runtime, abiHash: BigInt(runtime.abiHash as number | bigint) }
 }
 
 export function writeRuntime(directory: string, runtime: Omit<Runtime, 'version'>): void {

@@ -21,9 +21,9 @@ describe('routes that an edge learned', () => {
     table.learn('gw1', [route('10.2.0.0/24')], true)
     table.learn('gw2', [route('10.2.0.0/24')], true)
     expect(table.best('10.2.0.0/24')).toMatchObject({ kind: 'via', route: { gateway: 'gw1' } })
-    metrics['gw1'] = undefined
+    metrics.gw1 = undefined
     expect(table.best('10.2.0.0/24')).toMatchObject({ kind: 'via', route: { gateway: 'gw2' } })
-    metrics['gw2'] = undefined
+    metrics.gw2 = undefined
     expect(table.best('10.2.0.0/24')).toMatchObject({ kind: 'unreachable' })
   })
 
