@@ -126,6 +126,8 @@ describe('two branches and a gateway', () => {
       expect(sessions?.every(sid => station.kernel.maps()?.sessions.get(sid))).toBe(true)
       expect(reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0')).toBe(true)
       await until('route sessions again', () => [a, b, c].every(up))
+      await until('renewed sessions only', () => station.kernel.maps()?.sessions.entries().length === sessions?.length)
+      expect(await station.kernel.xfrm.associations()).toHaveLength(2 * (sessions?.length ?? 0))
       expect(reaches(a, '10.2.0.0') && reaches(b, '10.1.0.0')).toBe(true)
     },
   )
