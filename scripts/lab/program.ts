@@ -18,7 +18,7 @@ function folder(id: string): string {
 export async function buildProgram(id: string): Promise<string[]> {
   const node = join(REPO, 'node_modules/.bin/node')
   const execute = promisify(execFile)
-  const argv = [join(REPO, 'scripts/bundle.ts'), join(REPO, 'cli/main.ts'), folder(id)]
+  const argv = [join(REPO, 'scripts/bundle.ts'), '--no-source-maps', join(REPO, 'cli/main.ts'), folder(id)]
   await execute(node, argv).catch(cause => {
     throw new LabError('command', `the command cannot be bundled (npm run build): ${firstLine(cause)}`, { cause })
   })
