@@ -1,6 +1,7 @@
 /** What `npm run lab -- <command>` does; main.ts reads the arguments. Each returns the exit code. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { type Headquarters, openHeadquarters } from './headquarters.ts'
 import { Lab, type LabOptions } from './lab.ts'
 import { reapDeadLabs, reapLab } from './reap.ts'
 import { labDir, listLabs, readRecord } from './record.ts'
@@ -20,11 +21,13 @@ export interface UpOptions extends Where {
 }
 
 export async function up(options: UpOptions): Promise<number> {
-  const lab = await Lab.up({ ...options, say })
+  const [lab, headquarters] = await Lab.upWith({ ...options, say }, async site =>
+    options.network ? undefined : openHeadquarters(site, {}),
+  )
   try {
-    if (!options.network) {
-      const { orchestrator } = await System.start(lab, { say })
-      await orchestrator.disconnect()
+    if (headquarters) {
+      await System.start(lab, headquarters, {})
+      const { orchestrator } = headquarters
       say(`toggle a VPN: branchline --data-dir ${orchestrator.dataDir} vpn on ${lab.topology.enterprises[0]}`)
     }
     say(`up: ${lab.topology.nodes.map(node => node.name).join(' ')}, on Linux ${lab.machine.kernel}`)
@@ -46,31 +49,32 @@ export async function runScenario(name: string, options: Where & { json: boolean
   const scenario = findScenario(name)
   const story = new Story(options.json ? jsonTeller : peopleTeller)
   if (!options.json) console.log(`${scenario.name}: ${scenario.about}\n`)
-  const lab = await story.step('the lab comes up', () => start(story, options))
+  const [lab, headquarters] = await story.step('the lab comes up, the orchestrator in it, nodes get identities', () =>
+    Lab.upWith({ ...options, detach: false, say: line => story.note(line) }, site => openHeadquarters(site, scenario)),
+  )
   try {
-    const ok = await tell(scenario, story, lab, options.count)
+    const ok = await tell(scenario, story, lab, headquarters, options.count)
     return ok ? 0 : 1
   } finally {
     await lab.down()
   }
 }
 
-function start(story: Story, options: Where): Promise<Lab> {
-  return Lab.up({ ...options, detach: false, say: line => story.note(line) })
-}
-
 /** A failed step was told by the story; what comes from elsewhere is told here. */
-async function tell(scenario: Scenario, story: Story, lab: Lab, count: number | undefined): Promise<boolean> {
-  let system: System | undefined
+async function tell(
+  scenario: Scenario,
+  story: Story,
+  lab: Lab,
+  headquarters: Headquarters,
+  count: number | undefined,
+): Promise<boolean> {
   try {
-    system = await story.step('orchestrator and agents start, tunnels come up', () =>
-      System.start(lab, { ...scenario, say: line => story.note(line) }),
-    )
+    const system = await story.step('agents start, tunnels come up', () => System.start(lab, headquarters, scenario))
     await scenario.run({ story, lab, system, count })
   } catch (error) {
     story.fail(error)
   } finally {
-    await system?.orchestrator.disconnect()
+    await headquarters.orchestrator.disconnect()
   }
   return story.end(scenario.name, lab.machine.kernel)
 }

@@ -6,31 +6,22 @@
  *   await lab.down()
  */
 import { mkdirSync } from 'node:fs'
-import { release } from 'node:os'
 import { join } from 'node:path'
 import type { Security } from '../../schema/common.ts'
 import { LabError } from './error.ts'
 import { findGuestMachine, startGuestMachine } from './guest-machine.ts'
 import { type ExecOptions, type ExecResult, interruptible, type Machine, run, sh } from './machine.ts'
-import { canSecure, nativeMachine } from './native.ts'
+import { nativeMachine } from './native.ts'
 import { buildScript, namespacePath } from './network.ts'
 import { LabProcess, type StartOptions } from './process.ts'
-import { reapDeadLabs, reapLab } from './reap.ts'
-import { createLabDir, type LabDir, labDir, readRecord, writeRecord } from './record.ts'
+import { reapLab } from './reap.ts'
+import { type LabDir, labDir, readRecord, writeRecord } from './record.ts'
+import { type Site, type SiteOptions, takeSite } from './site.ts'
 import { findNode, readTopology, type Topology } from './topology.ts'
 
-export type MachineChoice = 'auto' | 'native' | 'guest'
-
-export interface LabOptions {
-  readonly id: string
-  readonly topology: string
-  readonly machine: MachineChoice
-  /** default: esp where the machine can, else clear */
-  readonly security?: Security
+export interface LabOptions extends SiteOptions {
   /** true: the lab goes on when this process ends */
   readonly detach: boolean
-  /** Hears in one line what is being done. */
-  readonly say: (line: string) => void
   /** Aborting ends the start; the caller still calls `down` on a lab that it got. */
   readonly signal: AbortSignal
 }
@@ -45,26 +36,32 @@ export class Lab {
 
   /** Ends dead labs, then starts this one. On failure nothing of it is left. @throws LabError, GuestError */
   static async up(options: LabOptions): Promise<Lab> {
-    const topology = readTopology(options.topology)
-    for (const id of await reapDeadLabs()) options.say(`removed what the dead lab ${id} had left`)
-    const secure = options.machine === 'guest' || (await canSecure())
-    const kind = options.machine === 'auto' ? (secure ? 'native' : 'guest') : options.machine
-    const security = options.security ?? (secure || kind === 'guest' ? 'esp' : 'clear')
-    if (kind === 'native' && security === 'esp' && !secure)
-      throw new LabError('input', `Linux ${release()} here has no ESP: leave --native out, or use --security clear`)
-    if (options.machine === 'auto' && kind === 'guest')
-      options.say(`Linux ${release()} here has no ESP: the nodes run in a QEMU guest, the orchestrator on this host`)
-    const dir = createLabDir(options.id, { topology: options.topology, machine: kind, security })
-    try {
-      const machine =
-        kind === 'native' ? nativeMachine(dir) : await startGuestMachine(options.id, options.detach, options.signal)
-      const lab = new Lab(dir, topology, interruptible(machine, options.signal), security)
-      await lab.#build()
-      return lab
-    } catch (error) {
-      await reapLab(dir)
-      throw error
-    }
+    const [lab] = await Lab.upWith(options, async () => {})
+    return lab
+  }
+
+  /** The same, while `prepare` makes on the host what needs no machine. A failure of either ends both. */
+  static async upWith<T>(options: LabOptions, prepare: (site: Site) => Promise<T>): Promise<[Lab, T]> {
+    const site = await takeSite(options)
+    const failure = new AbortController()
+    const part = <R>(promise: Promise<R>): Promise<R> =>
+      promise.catch(error => {
+        failure.abort(error)
+        throw error
+      })
+    const boot = part(Lab.#start(site, options, AbortSignal.any([options.signal, failure.signal])))
+    const prepared = part(prepare(site))
+    await Promise.allSettled([boot, prepared])
+    if (!failure.signal.aborted) return Promise.all([boot, prepared])
+    await reapLab(site.dir)
+    throw failure.signal.reason
+  }
+
+  static async #start({ dir, topology, kind, security, host }: Site, options: LabOptions, boot: AbortSignal) {
+    const machine = kind === 'native' ? host : await startGuestMachine(options.id, options.detach, boot)
+    const lab = new Lab(dir, topology, interruptible(machine, options.signal), security)
+    await lab.#build()
+    return lab
   }
 
   /** A lab that another process started. @throws LabError `not-running` */

@@ -6,7 +6,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { securitySchema } from '../../schema/common.ts'
 import { down, exec, list, runScenario, shell, status, up } from './commands.ts'
 import { explain, LabError } from './error.ts'
-import type { MachineChoice } from './lab.ts'
+import type { MachineChoice } from './site.ts'
 
 const USAGE = `usage: npm run lab                                 tell the story instant-vpn from start to end
        npm run lab -- list                         what stories there are

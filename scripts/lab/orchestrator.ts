@@ -9,8 +9,8 @@ import { initDataDirectory } from '../../orchestrator/pki/data-directory.ts'
 import { type AdminFile, adminFileSchema } from '../../schema/admin-file.ts'
 import { freePort } from '../guest/qemu.ts'
 import { LabError } from './error.ts'
-import type { Lab } from './lab.ts'
 import { LabProcess, type Signal } from './process.ts'
+import type { Site } from './site.ts'
 import { until } from './until.ts'
 
 const PROCESS = 'orchestrator'
@@ -22,24 +22,24 @@ export type Admin = TRPCClient<AppRouter>['admin']
 export class Orchestrator {
   readonly dataDir: string
   readonly port: number
-  readonly #lab: Lab
+  readonly #site: Site
   readonly #program: readonly string[]
   #connection: { admin: Admin; close: () => Promise<void> } | undefined
 
   /** Makes an orchestrator with a CA of its own and starts it. @throws LabError */
-  static async create(lab: Lab, program: readonly string[]): Promise<Orchestrator> {
+  static async create(site: Site, program: readonly string[]): Promise<Orchestrator> {
     const port = await freePort()
-    const orchestrator = new Orchestrator(lab, program, port)
+    const orchestrator = new Orchestrator(site, program, port)
     await initDataDirectory(orchestrator.dataDir, ['orchestrator', '127.0.0.1'], `wss://127.0.0.1:${port}`)
     await orchestrator.start()
     return orchestrator
   }
 
-  private constructor(lab: Lab, program: readonly string[], port: number) {
-    this.#lab = lab
+  private constructor(site: Site, program: readonly string[], port: number) {
+    this.#site = site
     this.#program = program
     this.port = port
-    this.dataDir = join(lab.dir.path, 'orchestrator')
+    this.dataDir = join(site.dir.path, 'orchestrator')
   }
 
   /** Also after `kill`: same port, same data. */
@@ -53,7 +53,7 @@ export class Orchestrator {
       '--listen',
       `127.0.0.1:${this.port}`,
     ]
-    const started = await LabProcess.start(this.#lab.host, { name: PROCESS, argv })
+    const started = await LabProcess.start(this.#site.host, { name: PROCESS, argv })
     const before = started.output().split('\n').filter(isReady).length
     await until('the orchestrator is ready', START_DEADLINE_MS, async () => {
       if (started.output().split('\n').filter(isReady).length > before) return true
@@ -64,7 +64,7 @@ export class Orchestrator {
 
   async kill(signal: Signal): Promise<void> {
     await this.disconnect()
-    await LabProcess.find(this.#lab.host, PROCESS)?.end(signal)
+    await LabProcess.find(this.#site.host, PROCESS)?.end(signal)
   }
 
   /** One connection for all that the lab asks of the orchestrator: a command line costs a second each. */

@@ -1,36 +1,64 @@
-/** The `branchline` command as the lab runs it: bundled, since one file starts many times faster than its modules, above all in the guest. */
+/** The `branchline` command as the lab runs it: bundled, since that starts many times faster than its modules, above all in the guest. */
 import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { REPO } from '../guest/rundir.ts'
 import { LabError } from './error.ts'
+import { type Machine, run } from './machine.ts'
 
-/** Below the repository: the packages that stay outside the bundle are resolved from there, and the guest has the same path. */
-function folder(id: string): string {
+const execute = promisify(execFile)
+
+export interface Program {
+  /** on this host */
+  readonly folder: string
+  /** that run it, before its arguments */
+  readonly words: readonly string[]
+}
+
+/** Below the repository: the packages that stay outside the bundle are resolved from there. */
+function folderOf(id: string): string {
   return join(REPO, '.cache/lab/run', id)
 }
 
-/**
- * @returns the words that run it, before its arguments
- * @throws LabError `command` with what the bundler says
- */
-export async function buildProgram(id: string): Promise<string[]> {
+/** Portable, so that what the host compiled serves at another path too. */
+function programIn(folder: string): Program {
+  const cache = ['NODE_COMPILE_CACHE_PORTABLE=1', `NODE_COMPILE_CACHE=${join(folder, 'compiled')}`]
   const node = join(REPO, 'node_modules/.bin/node')
-  const execute = promisify(execFile)
-  const argv = [join(REPO, 'scripts/bundle.ts'), '--no-source-maps', join(REPO, 'cli/main.ts'), folder(id)]
-  await execute(node, argv).catch(cause => {
+  return { folder, words: ['env', ...cache, node, join(folder, 'branchline.js')] }
+}
+
+/** @throws LabError `command` with what the bundler says */
+export async function buildProgram(id: string): Promise<Program> {
+  const program = programIn(folderOf(id))
+  const argv = [join(REPO, 'scripts/bundle.ts'), '--no-source-maps', join(REPO, 'cli/main.ts'), program.folder]
+  await execute(join(REPO, 'node_modules/.bin/node'), argv).catch(cause => {
     throw new LabError('command', `the command cannot be bundled (npm run build): ${firstLine(cause)}`, { cause })
   })
-  const cache = `NODE_COMPILE_CACHE=${join(folder(id), 'compiled')}`
-  const words = ['env', cache, node, join(folder(id), 'branchline.js')]
   // A run that ends at once fills the cache; compiling is most of a start, and much slower in the emulated guest.
-  await execute('env', [...words.slice(1), 'agent', 'run', '--config', '/nonexistent']).catch(() => {})
-  return words
+  const [env = '', ...words] = program.words
+  await execute(env, [...words, 'agent', 'run', '--config', '/nonexistent']).catch(() => {})
+  return program
+}
+
+/**
+ * Puts what an agent needs of it where the machine reads it fast: the guest sees the repository through 9p, uncached, where a start would spend
+ * its time on reading.
+ * @returns the words that run it there
+ */
+export async function installProgram({ folder, words }: Program, machine: Machine): Promise<readonly string[]> {
+  if (machine.kind === 'native') return words
+  const archive = join(machine.shared, 'program.tar')
+  const native = ['koffi', '@koromix'].map(name => `node_modules/${name}`)
+  await execute('tar', ['-cf', archive, '-C', folder, '.', '-C', REPO, ...native])
+  const copy = programIn(join(machine.local, 'program'))
+  await run(machine, ['mkdir', copy.folder])
+  await run(machine, ['tar', '-xf', archive, '-C', copy.folder])
+  return copy.words
 }
 
 export function removeProgram(id: string): void {
-  rmSync(folder(id), { recursive: true, force: true })
+  rmSync(folderOf(id), { recursive: true, force: true })
 }
 
 /** Of what the bundler wrote; its stack is of no use. */

@@ -1,26 +1,22 @@
-/** The product in a lab: orchestrator, the way to it, enterprises and activated nodes with running agents. */
+/** The product in a lab: headquarters, the way there, and nodes with running agents. */
+import { cpSync } from 'node:fs'
 import type { AgentConfigInput } from '../../agent/config.ts'
-import { activate } from '../../agent/intent/activate.ts'
-import { ABI_MP_PORT } from '../../schema/abi.gen.ts'
 import { Agent } from './agent.ts'
 import { LabError } from './error.ts'
+import type { Headquarters } from './headquarters.ts'
 import type { Lab } from './lab.ts'
 import type { ExecResult } from './machine.ts'
 import { namespacePath, ORCHESTRATOR_ADDRESS } from './network.ts'
-import { Orchestrator } from './orchestrator.ts'
+import type { Orchestrator } from './orchestrator.ts'
 import { LabProcess } from './process.ts'
-import { buildProgram } from './program.ts'
-import { buildTools, FORWARD } from './tools.ts'
-import { type AgentNode, addressOf, familyOf, isAgent, lanPrefixes } from './topology.ts'
+import { installProgram } from './program.ts'
+import { FORWARD } from './tools.ts'
 import { until } from './until.ts'
 
 export interface SystemOptions {
-  /** whose edges run; default: all */
-  readonly enterprises?: readonly string[]
   readonly timers?: NonNullable<AgentConfigInput['timers']>
-  /** Address families of the WAN that gateways offer and edges use; default both */
+  /** Address families of the WAN that edges use; default both */
   readonly families?: readonly (4 | 6)[]
-  readonly say: (line: string) => void
 }
 
 /** Agents start slowly in the emulated guest, and all at once. */
@@ -30,53 +26,31 @@ export class System {
   readonly lab: Lab
   readonly orchestrator: Orchestrator
   readonly #program: readonly string[]
-  readonly #agents: ReadonlyMap<string, Agent>
+  readonly agents: readonly Agent[]
 
   /** Resolves when every edge has its tunnel to every gateway; VPNs are off. @throws LabError */
-  static async start(lab: Lab, options: SystemOptions): Promise<System> {
-    const [program] = await Promise.all([buildProgram(lab.id), buildTools()])
-    const orchestrator = await Orchestrator.create(lab, program)
-    await openDoor(lab, orchestrator.port)
-    const enterprises = options.enterprises ?? lab.topology.enterprises
-    const nodes = lab.topology.nodes
-      .filter(isAgent)
-      .filter(node => node.kind === 'gateway' || enterprises.includes(node.enterprise))
-    const agents = new Map(
-      nodes.map(node => [node.name, new Agent(lab, node, { ...options, program, port: orchestrator.port })]),
-    )
-    const system = new System(lab, orchestrator, program, agents)
-    try {
-      await system.#begin(enterprises, options.families ?? [4, 6])
-    } catch (error) {
-      await orchestrator.disconnect()
-      throw error
-    }
+  static async start(lab: Lab, headquarters: Headquarters, options: SystemOptions): Promise<System> {
+    const { orchestrator, enrolled } = headquarters
+    const [program] = await Promise.all([
+      installProgram(headquarters.program, lab.machine),
+      openDoor(lab, orchestrator.port),
+    ])
+    const agents = enrolled.map(({ node, identity }) => {
+      const agent = new Agent(lab, node, { ...options, program, port: orchestrator.port })
+      cpSync(identity, agent.stateDir, { recursive: true })
+      return agent
+    })
+    const system = new System(lab, headquarters, agents)
+    await Promise.all(agents.map(agent => agent.start()))
+    await Promise.all(system.edges.map(edge => system.connected(edge)))
     return system
   }
 
-  async #begin(enterprises: readonly string[], families: readonly (4 | 6)[]): Promise<void> {
-    const { admin } = this.orchestrator
-    for (const name of enterprises) await admin.enterprise.create.mutate({ name, security: this.lab.security })
-    // Gateways first: an edge's first state then has its gateway list.
-    for (const agent of [...this.gateways, ...this.edges]) await this.#enrol(agent, families)
-    await Promise.all(this.agents.map(agent => agent.start()))
-    await Promise.all(this.edges.map(edge => this.connected(edge)))
-  }
-
-  private constructor(
-    lab: Lab,
-    orchestrator: Orchestrator,
-    program: readonly string[],
-    agents: ReadonlyMap<string, Agent>,
-  ) {
+  private constructor(lab: Lab, { orchestrator, program }: Headquarters, agents: readonly Agent[]) {
     this.lab = lab
     this.orchestrator = orchestrator
-    this.#program = program
-    this.#agents = agents
-  }
-
-  get agents(): Agent[] {
-    return [...this.#agents.values()]
+    this.#program = program.words
+    this.agents = agents
   }
 
   get edges(): Agent[] {
@@ -89,7 +63,7 @@ export class System {
 
   /** @throws LabError when the node runs no agent here */
   agent(name: string): Agent {
-    const agent = this.#agents.get(name)
+    const agent = this.agents.find(each => each.name === name)
     if (!agent) throw new LabError('input', `${name} runs no agent in this story`)
     return agent
   }
@@ -115,25 +89,6 @@ export class System {
       throw new LabError('process', `${why}\n${edge.tail()}`, { cause })
     }
   }
-
-  /** Creates the node in the orchestrator and activates it. Private keys are made here and lie in the lab's own folder. */
-  async #enrol(agent: Agent, families: readonly (4 | 6)[]): Promise<void> {
-    const { node } = agent
-    const made = await this.orchestrator.admin.node.create.mutate(
-      node.kind === 'edge'
-        ? { name: node.name, role: 'edge', enterprise: node.enterprise, subnets: lanPrefixes(node) }
-        : { name: node.name, role: 'gateway', endpoints: endpoints(node, families) },
-    )
-    const url = `wss://127.0.0.1:${this.orchestrator.port}`
-    await activate({ url, key: made.activationKey, directory: agent.stateDir })
-  }
-}
-
-function endpoints(node: AgentNode, families: readonly (4 | 6)[]): { address: string; port: number }[] {
-  return node.wan
-    .flatMap(link => link.addresses)
-    .filter(address => families.includes(familyOf(address)))
-    .map(address => ({ address: addressOf(address), port: ABI_MP_PORT }))
 }
 
 /** Agents reach the orchestrator on the management network; a forwarder carries them from there to the host's loopback. */
