@@ -15,6 +15,7 @@ import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
 import type { Hook, Maps } from '../../agent/kernel/port.ts'
 import { type RunContext, runProgram } from '../../agent/kernel/prog-run.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
+import { zeroPathState } from '../../agent/plan/values.ts'
 import {
   ABI_FAMILY_IPV4,
   ABI_FAMILY_IPV6,
@@ -163,21 +164,7 @@ export class Rig implements Disposable {
   }
 
   setState(handle: number, change: Partial<PathState>): void {
-    this.maps.pathState.set(handle, {
-      txNumber: 0n,
-      txPackets: 0n,
-      txBytes: 0n,
-      rxPackets: 0n,
-      rxBytes: 0n,
-      rxHighest: 0n,
-      lastRxNs: 0n,
-      lastTxNs: 0n,
-      probeReplies: 0n,
-      rttUs: 0,
-      reserved: 0,
-      window: Array.from({ length: 64 }, () => 0n),
-      ...change,
-    })
+    this.maps.pathState.set(handle, { ...zeroPathState(), ...change })
   }
 
   setPeer(peer: number, change: Partial<Peer>): void {

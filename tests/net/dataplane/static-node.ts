@@ -11,6 +11,7 @@ import {
   loadPrograms,
   type Programs,
 } from '../../../agent/kernel/programs.ts'
+import { zeroPathState } from '../../../agent/plan/values.ts'
 import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
 import type { Namespace } from './namespace.ts'
@@ -31,7 +32,6 @@ export interface SessionEnd {
 }
 
 export const VRF = 7
-const WINDOW = Array.from({ length: 64 }, () => 0n)
 
 export class StaticNode implements Disposable {
   readonly namespace: Namespace
@@ -129,20 +129,7 @@ export class StaticNode implements Disposable {
       ifindex: this.namespace.ifindex(end.device),
       reserved: 0,
     })
-    this.maps.pathState.set(sid, {
-      txNumber: 0n,
-      txPackets: 0n,
-      txBytes: 0n,
-      rxPackets: 0n,
-      rxBytes: 0n,
-      rxHighest: 0n,
-      lastRxNs: 0n,
-      lastTxNs: 0n,
-      probeReplies: 0n,
-      rttUs: 0,
-      reserved: 0,
-      window: WINDOW,
-    })
+    this.maps.pathState.set(sid, zeroPathState())
     this.maps.peers.set(peer, {
       sid,
       pathMask: 1,
