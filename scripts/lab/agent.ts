@@ -31,6 +31,9 @@ export interface AgentOptions {
 
 /** Five agents start at once, and in the guest every instruction is emulated. */
 const START_DEADLINE_MS = 180_000
+/** What the agent logs when it programs the dataplane and its API answers. */
+const RUNS = '"msg":"agent runs"'
+const ALIVE_EVERY_MS = 1000
 const eventsSchema = z.array(nodeEventSchema)
 
 export class Agent {
@@ -94,15 +97,19 @@ export class Agent {
     return file
   }
 
-  /** Resolves when its API answers. @throws LabError `process` with its last log lines when it ends instead, or is too slow */
+  /** Resolves when it says that it runs; its API answers then. @throws LabError `process` with its last log lines when it ends instead, or is too slow */
   async start(change: Partial<AgentConfigInput> = {}): Promise<void> {
     const argv = [...this.#options.program, 'agent', 'run', '--config', this.configure(change)]
+    const before = this.#process?.output().length ?? 0
     const started = await this.#lab.start(this.node.name, { name: this.#processName, argv })
     this.#process = started
+    let lookAgain = performance.now() + ALIVE_EVERY_MS
     try {
-      await until(`the agent of ${this.node.name} answers`, START_DEADLINE_MS, async () => {
-        const answer = await this.status().catch(() => undefined)
-        if (answer) return true
+      // Its log is read here on the host: commands that ask in the guest would take the time from what starts there.
+      await until(`the agent of ${this.node.name} runs`, START_DEADLINE_MS, async () => {
+        if (started.output().slice(before).includes(RUNS)) return true
+        if (performance.now() < lookAgain) return false
+        lookAgain = performance.now() + ALIVE_EVERY_MS
         if (await started.alive()) return false
         throw new LabError('process', `the agent of ${this.node.name} ended`)
       })

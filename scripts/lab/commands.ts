@@ -108,8 +108,14 @@ export async function down(id: string): Promise<number> {
   return 0
 }
 
-export async function exec(id: string, node: string, command: readonly string[]): Promise<number> {
+export async function exec(
+  id: string,
+  node: string,
+  command: readonly string[],
+  signal?: AbortSignal,
+): Promise<number> {
   const result = await Lab.find(id).exec(node, command, {
+    ...(signal && { signal }),
     stdin: process.stdin,
     onStdout: chunk => process.stdout.write(chunk),
     onStderr: chunk => process.stderr.write(chunk),

@@ -46,6 +46,13 @@ for (const [signal, code] of [
     interrupt.abort(new LabError('interrupted', `ended by ${signal}`))
   })
 
+// Who reads no further (`| head`) has seen enough. The commands above end as after Ctrl-C, so that nothing stays behind.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exitCode = 0
+  interrupt.abort(new LabError('interrupted', 'nobody reads the output'))
+})
+
 try {
   const code = await command()
   process.exitCode ??= code
@@ -78,7 +85,7 @@ async function command(): Promise<number> {
     case 'down':
       return down(id)
     case 'exec':
-      return exec(id, rest[0] ?? usage('exec <node> -- <command…>'), rest.slice(1))
+      return exec(id, rest[0] ?? usage('exec <node> -- <command…>'), rest.slice(1), interrupt.signal)
     case 'shell':
       return shell(id, one(rest, 'shell <node>'))
     default:

@@ -5,7 +5,7 @@ import { Agent } from './agent.ts'
 import { LabError } from './error.ts'
 import type { Headquarters } from './headquarters.ts'
 import type { Lab } from './lab.ts'
-import type { ExecResult } from './machine.ts'
+import type { ExecResult, Machine } from './machine.ts'
 import { namespacePath, ORCHESTRATOR_ADDRESS } from './network.ts'
 import type { Orchestrator } from './orchestrator.ts'
 import { LabProcess } from './process.ts'
@@ -80,15 +80,25 @@ export class System {
   /** Waits until the edge has a tunnel to every gateway. @throws LabError with the edge's log */
   async connected(edge: Agent, deadlineMs = CONNECT_DEADLINE_MS): Promise<void> {
     try {
-      await until(`${edge.name} has its tunnels`, deadlineMs, async () => {
-        const { peers } = await edge.status()
-        return peers.length === this.gateways.length && peers.every(peer => peer.state === 'up')
-      })
+      await until(
+        `${edge.name} has its tunnels`,
+        deadlineMs,
+        async () => {
+          const { peers } = await edge.status()
+          return peers.length === this.gateways.length && peers.every(peer => peer.state === 'up')
+        },
+        longestPause(this.lab.machine),
+      )
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new LabError('process', `${why}\n${edge.tail()}`, { cause })
     }
   }
+}
+
+/** Where every question costs much, it is asked less often. */
+function longestPause({ kind }: Machine): number {
+  return kind === 'native' ? 200 : 1000
 }
 
 /** Agents reach the orchestrator on the management network; a forwarder carries them from there to the host's loopback. */

@@ -15,6 +15,7 @@ export async function until<T>(
   what: string,
   deadlineMs: number,
   ask: () => Promise<T | null | undefined | false>,
+  longestPauseMs: number = LONGEST_PAUSE_MS,
 ): Promise<T> {
   const deadline = performance.now() + deadlineMs
   let pause = FIRST_PAUSE_MS
@@ -30,7 +31,7 @@ export async function until<T>(
     }
     if (performance.now() + pause > deadline) break
     await sleep(pause)
-    pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)
+    pause = Math.min(pause * 1.5, longestPauseMs)
   }
   const why = failure instanceof Error ? `: ${failure.message}` : ''
   throw new LabError('deadline', `not within ${deadlineMs} ms: ${what}${why}`, { cause: failure })
