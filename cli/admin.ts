@@ -76,7 +76,8 @@ export async function withAdmin<T>(
       onError: error => fail(connectReason(error)),
       onClose: (_code, reason) => fail(reason || 'it hung up'),
     }),
-    retryDelayMs: () => timeoutMs,
+    // A failed connection ends the command; a pause before the next one would only hold it open.
+    retryDelayMs: () => 50,
   })
   const timer = setTimeout(() => fail(`no answer within ${timeoutMs / 1000} s`), timeoutMs)
   try {

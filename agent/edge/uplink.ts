@@ -37,6 +37,9 @@ const REFUSED_PAUSE_MS = 5000
 /** Hints and doubts cause at most one initiation in this time. */
 const SUSPICION_MS = 1000
 
+/** Initiations without an answer after which a person is told what to look at. */
+const UNANSWERED = 3
+
 export class Uplink {
   gateway: GatewayEntry
   readonly index: number
@@ -306,6 +309,10 @@ export class Uplink {
   /** Every probeMs: probes, path and peer liveness, renewal, and the next handshake where something is missing. */
   tick(): void {
     this.#checkPaths()
+    if (this.#handshake && this.#handshake.tries >= UNANSWERED && !this.usable) {
+      const endpoints = this.gateway.endpoints.map(({ address, port }) => `${address} port ${port}`).join(', ')
+      this.reason = `no answer from ${endpoints}: is it reachable by UDP, and is its key the one in the gateway list?`
+    }
     if (this.#handshake || this.#installing) return
     const now = this.#context.node.now()
     if (now - this.#lastAttempt < this.#pauseMs) return

@@ -100,6 +100,17 @@ describe('a gateway admits', () => {
   })
 })
 
+test('an edge with a wrong gateway key says what to look at, and leaves nothing at the gateway', async () => {
+  const stranger = anchor.gateway('gw1', '100.64.64.0/18')
+  const subnets = [{ prefix: '10.1.0.0/24', reachable: true }]
+  const a = await branch('a', 1, anchor.edge('a', acme, subnets, [gatewayEntry(stranger, '192.0.2.1')]))
+  const reasonOf = () =>
+    a.agent?.role.kind === 'edge' ? [...a.agent.role.edge.uplinks.values()][0]?.reason : undefined
+  await until('a reason', () => reasonOf()?.startsWith('no answer from 192.0.2.1 port 2426') ?? false)
+  expect(reasonOf()).toContain('key')
+  expect(sessionsAt(gw)).toEqual([])
+})
+
 describe('a gateway refuses', () => {
   test('a subnet that overlaps another edge’s, and names both owners to both ends', async () => {
     const a = await branch('branch-a', 1, edgeOf('branch-a', '10.1.0.0/16'))
