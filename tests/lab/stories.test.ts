@@ -1,6 +1,6 @@
 /**
- * Every story of `npm run lab -- list`, told natively in a process of its own, with fewer repetitions where it takes many. One runs in the guest:
- * there the segment is ESP, and the WAN must not show the text that crosses it.
+ * Every story of `npm run lab -- list`, told natively in a process of its own, with fewer repetitions where it takes many. Those that say most
+ * about ESP run in the guest too: the WAN must not show the text that crosses it, tenants stay apart, and security associations outlive agents.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -47,5 +47,13 @@ describe('in the guest, with ESP', () => {
     const told = await tell('instant-vpn', '--guest', '--count', '3')
     expectGood('instant-vpn', told)
     expect(told.lines.at(-1)).toMatchObject({ figures: { 'packets-with-canary': { value: 0, bar: 0, ok: true } } })
+  })
+
+  it('two-tenants', async () => {
+    expectGood('two-tenants', await tell('two-tenants', '--guest', '--count', '500'))
+  })
+
+  it('agent-kill', async () => {
+    expectGood('agent-kill', await tell('agent-kill', '--guest'))
   })
 })
