@@ -5,7 +5,7 @@
  * needs. What carries native code or wasm files stays outside and is resolved from node_modules at run time.
  */
 
-import { chmodSync, cpSync, globSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { build, type Plugin } from 'esbuild'
@@ -66,6 +66,8 @@ const { metafile } = await build({
   },
 })
 chmodSync(outfile, 0o755)
+// Away from the repository Node would parse every file as CommonJS first, and find out.
+writeFileSync(join(outdir, 'package.json'), '{ "type": "module" }\n')
 
 const objects = globSync('bpf/out/*.bpf.o', { cwd: repo })
 rmSync(join(outdir, 'bpf'), { recursive: true, force: true })
