@@ -92,7 +92,7 @@ export const TIERS: readonly Tier[] = [
   {
     name: 'lab',
     about: 'the stories that npm run lab tells',
-    minutes: 10,
+    minutes: 14,
     steps: [{ kind: 'vitest', project: 'lab', files: 'tests/lab/**/*.test.ts' }],
   },
 ]
