@@ -54,7 +54,6 @@ enum drop_reason {
 	DROP_PLAINTEXT,		/* would have left mp0 unencrypted although secure (esp offload) */
 	DROP_NOT_OURS,		/* on mp0, but neither a path handle nor a peer's virtual address */
 	DROP_REWRITE,		/* the kernel refused to change the packet */
-	DROP_MAP_FULL,
 	DROP_REASONS,		/* count; not a reason */
 };
 

@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x668f0fa9d60e44bbn
+export const ABI_HASH = 0xfb1cb1d4c93539a4n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -76,9 +76,8 @@ export const dropReason = {
   DROP_PLAINTEXT: 26,
   DROP_NOT_OURS: 27,
   DROP_REWRITE: 28,
-  DROP_MAP_FULL: 29,
 } as const
-export const DROP_REASONS = 30
+export const DROP_REASONS = 29
 /** Value -> name without its prefix. */
 export const dropReasonNames: Readonly<Record<number, string>> = {
   0: 'none',
@@ -110,7 +109,6 @@ export const dropReasonNames: Readonly<Record<number, string>> = {
   26: 'plaintext',
   27: 'not-ours',
   28: 'rewrite',
-  29: 'map-full',
 }
 
 /** enum counter */
