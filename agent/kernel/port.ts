@@ -3,8 +3,8 @@
  * `conformance.ts`. Everything above works on this interface only, so thousands of nodes can be simulated in one process.
  *
  * Contract: operations fail with KernelError (operation, object, errno name, kernel's own text). Adding what exists is EEXIST,
- * removing what does not is ENOENT (links ENODEV), a full map is E2BIG (hash, LPM: ENOSPC where the kernel says so); callers that want idempotence say so with the
- * `ensure`/`ignore` helpers of `plan/`, never by swallowing errors. Addresses are text in canonical form (RFC 5952 for IPv6).
+ * removing what does not is ENOENT (links ENODEV), a full map is E2BIG (hash, LPM: ENOSPC where the kernel says so); callers that want idempotence name the codes
+ * that they expect (plan/apply.ts), and swallow no others. Addresses are text in canonical form (RFC 5952 for IPv6).
  */
 import type {
   Event as DataplaneEvent,
