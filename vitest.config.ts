@@ -14,6 +14,7 @@ export default defineConfig({
     projects: [
       { extends: true, test: { name: 'unit', include: ['{agent,bpf,cli,orchestrator,schema,scripts}/**/*.test.ts'] } },
       { extends: true, test: { name: 'packet', include: ['tests/packet/**/*.test.ts'], ...serial } },
+      { extends: true, test: { name: 'bench', include: ['tests/bench/**/*.test.ts'], ...serial } },
       { extends: true, test: { name: 'sim', include: ['tests/sim/**/*.test.ts'], testTimeout: 120_000 } },
       { extends: true, test: { name: 'regression', include: ['tests/regression/**/*.test.ts'] } },
       { extends: true, test: { name: 'orchestrator', include: ['tests/orchestrator/**/*.test.ts'], ...serial } },

@@ -140,8 +140,9 @@ export function infoOf(fd: number, size: number, object: string): DataView {
 export interface TestRunOptions {
   data_in: Uint8Array
   data_out: Uint8Array
-  ctx_in: Uint8Array
-  ctx_out: Uint8Array
+  /** Null where a program type takes none. */
+  ctx_in: Buffer
+  ctx_out: Buffer
   repeat: number
 }
 
@@ -168,8 +169,8 @@ export function progTestRun(program: number, options: TestRunOptions): { result:
     sz: koffi.sizeof('bpf_test_run_opts'),
     data_size_in: options.data_in.length,
     data_size_out: options.data_out.length,
-    ctx_size_in: options.ctx_in.length,
-    ctx_size_out: options.ctx_out.length,
+    ctx_size_in: options.ctx_in?.length ?? 0,
+    ctx_size_out: options.ctx_out?.length ?? 0,
     retval: 0,
     duration: 0,
     flags: 0,

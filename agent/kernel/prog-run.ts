@@ -1,4 +1,4 @@
-/** BPF_PROG_TEST_RUN of a tc program: one packet in, verdict and packet out. Documentation/bpf/bpf_prog_run.rst of the kernel. */
+/** BPF_PROG_TEST_RUN of a tc or XDP program: one packet in, verdict and packet out. Documentation/bpf/bpf_prog_run.rst of the kernel. */
 import * as libbpf from './libbpf.ts'
 
 /** The fields of struct __sk_buff that a test may set; the kernel refuses any other that is not zero. */
@@ -64,6 +64,23 @@ export function runProgram(programFd: number, { packet, context = {}, repeat = 1
     context: decodeContext(options.ctx_out),
     durationNs: run.duration,
   }
+}
+
+/** What an XDP program made of a packet. */
+export type XdpResult = Pick<ProgramResult, 'verdict' | 'packet' | 'durationNs'>
+
+/** The verdict is XDP_*. The packet arrives on no device: rx_queue_index and ingress_ifindex are those of lo. @throws KernelError as runProgram */
+export function runXdp(programFd: number, { packet, repeat = 1 }: Pick<ProgramRun, 'packet' | 'repeat'>): XdpResult {
+  const options = {
+    data_in: packet,
+    data_out: new Uint8Array(packet.length + GROWTH),
+    ctx_in: null,
+    ctx_out: null,
+    repeat,
+  }
+  const { result, run } = libbpf.progTestRun(programFd, options)
+  libbpf.checkResult(result, 'run', 'program')
+  return { verdict: run.retval, packet: options.data_out.slice(0, run.data_size_out), durationNs: run.duration }
 }
 
 function encodeContext(context: Partial<RunContext>): Uint8Array {

@@ -57,6 +57,12 @@ export const TIERS: readonly Tier[] = [
     steps: [{ kind: 'vitest', project: 'packet', files: 'tests/packet/**/*.test.ts' }],
   },
   {
+    name: 'bench',
+    about: 'what the benchmarks take for granted: equal answers, refused forgeries; no timing',
+    minutes: 5,
+    steps: [{ kind: 'vitest', project: 'bench', files: 'tests/bench/**/*.test.ts' }],
+  },
+  {
     name: 'sim',
     about: 'hundreds of nodes on the fake kernel in one process',
     minutes: 5,

@@ -1,0 +1,28 @@
+/** Debian packages that only some suites need: installed when such a suite is about to run. */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { BenchError } from './error.ts'
+
+export interface AptPackage {
+  readonly name: string
+  /** A file that it installs: a look at it is quicker than asking dpkg. */
+  readonly file: string
+}
+
+/** @throws BenchError when apt cannot */
+export function installPackages(packages: readonly AptPackage[]): void {
+  const missing = packages.filter(({ file }) => !existsSync(file)).map(({ name }) => name)
+  if (missing.length === 0) return
+  console.error(`bench: apt packages: ${missing.join(' ')}`)
+  // Daemons that the packages bring are started by the suites, in namespaces of their own, and not by the installation.
+  apt(['-qq', 'update'])
+  apt(['-qq', '-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold', 'install', ...missing])
+}
+
+function apt(args: readonly string[]): void {
+  const { status } = spawnSync('apt-get', args, {
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+  })
+  if (status !== 0) throw new BenchError(`apt-get ${args.at(-1)} failed; check the network and the apt sources`)
+}
