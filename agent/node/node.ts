@@ -107,6 +107,7 @@ export class Node {
           { err: error, object: keyOf(operation.resource) },
           `cannot ${operation.action}: ${error.message}`,
         ),
+      onError: error => options.log.error({ err: error }, 'reconciliation broke off'),
     })
     this.nexthops = new Nexthops(this.reconciler)
     this.fib = new Fib(this.reconciler, this.nexthops)

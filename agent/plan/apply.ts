@@ -1,36 +1,105 @@
 /** Executes operations through the kernel port, and reads back what a former agent left. */
 import { KernelError } from '../kernel/error.ts'
-import type { Dataplane, KernelPort } from '../kernel/port.ts'
+import type { Dataplane, KernelPort, Maps } from '../kernel/port.ts'
+import { Slices } from '../loop/slices.ts'
 import type { Operation } from './plan.ts'
 import type { Resource } from './resource.ts'
-import { zeroPathState } from './values.ts'
+import { type Table, tables } from './tables.ts'
 
 export interface Failure {
   operation: Operation
   error: Error
 }
 
-/** Runs the stages in order; one failed operation does not keep the others of its stage, nor later stages, from running. */
+/** Entries of one kind that are written together, and netlink requests that are under way at the same time. */
+const BATCH = 256
+
+/**
+ * Runs the stages in order; one failed operation does not keep the others of its stage, nor later stages, from running. Others of the event loop have
+ * their turn between batches.
+ */
 export async function apply(
   stages: readonly (readonly Operation[])[],
   port: KernelPort,
   dataplane: Dataplane,
   done: (operation: Operation) => void,
 ): Promise<Failure[]> {
+  const slices = new Slices()
   const failures: Failure[] = []
+  const failed = (operation: Operation, error: unknown) =>
+    failures.push({ operation, error: error instanceof Error ? error : new Error(String(error)) })
   for (const stage of stages) {
-    await Promise.all(
-      stage.map(async operation => {
-        try {
-          await applyOne(operation, port, dataplane)
-          done(operation)
-        } catch (error) {
-          failures.push({ operation, error: error instanceof Error ? error : new Error(String(error)) })
-        }
-      }),
-    )
+    for (const { table, operations } of batches(stage)) {
+      if (table) applyEntries(table, operations, dataplane.maps, done, failed)
+      else
+        await Promise.all(
+          operations.map(async operation => {
+            try {
+              await applyOne(operation, port, dataplane)
+              done(operation)
+            } catch (error) {
+              failed(operation, error)
+            }
+          }),
+        )
+      if (slices.over) await slices.rest()
+    }
   }
   return failures
+}
+
+interface Batch {
+  /** Undefined: these are not map entries. */
+  table: Table | undefined
+  /** All write, or all delete. */
+  operations: Operation[]
+}
+
+function* batches(stage: readonly Operation[]): Iterable<Batch> {
+  const open = new Map<string, Batch>()
+  for (const operation of stage) {
+    const { kind } = operation.resource
+    const key = `${operation.action === 'delete'} ${kind}`
+    let batch = open.get(key)
+    if (!batch) {
+      batch = { table: tables[kind], operations: [] }
+      open.set(key, batch)
+    }
+    batch.operations.push(operation)
+    if (batch.operations.length < BATCH) continue
+    open.delete(key)
+    yield batch
+  }
+  yield* open.values()
+}
+
+function applyEntries(
+  table: Table,
+  operations: readonly Operation[],
+  maps: Maps,
+  done: (operation: Operation) => void,
+  failed: (operation: Operation, error: unknown) => void,
+): void {
+  const write = operations[0]?.action === 'delete' ? table.remove : table.write
+  const attempt = (part: readonly Operation[]) =>
+    write(
+      maps,
+      part.map(({ resource }) => resource),
+    )
+  try {
+    attempt(operations)
+    for (const operation of operations) done(operation)
+  } catch {
+    // The kernel does not say which entry it refused: each on its own has its own answer.
+    for (const operation of operations) {
+      try {
+        attempt([operation])
+        done(operation)
+      } catch (error) {
+        failed(operation, error)
+      }
+    }
+  }
 }
 
 function applyOne(operation: Operation, port: KernelPort, dataplane: Dataplane): Promise<void> | void {
@@ -39,7 +108,6 @@ function applyOne(operation: Operation, port: KernelPort, dataplane: Dataplane):
 }
 
 function write(operation: Operation, resource: Resource, port: KernelPort, dataplane: Dataplane): Promise<void> | void {
-  const { maps } = dataplane
   switch (resource.kind) {
     case 'address':
       return port.network.addAddress(resource.value)
@@ -62,35 +130,20 @@ function write(operation: Operation, resource: Resource, port: KernelPort, datap
     }
     case 'policy':
       return port.xfrm.addPolicy(resource.value)
-    case 'path-state':
-      return maps.pathState.set(resource.handle, zeroPathState())
-    case 'path-conf':
-      return maps.pathConf.set(resource.handle, resource.value)
-    case 'session':
-      return maps.sessions.set(resource.sid, resource.value)
-    case 'vaddr':
-      return maps.vaddrs.set(resource.address, resource.peer)
-    case 'peer':
-      return maps.peers.set(resource.index, resource.value)
-    case 'nexthop':
-      return maps.nexthops.set(resource.index, resource.value)
-    case 'fib':
-      return maps.fib.set(resource, resource.nexthop)
-    case 'port':
-      return maps.ports.set(resource.ifindex, resource.value)
     case 'node': {
-      const node = maps.node.get(0)
+      const node = dataplane.maps.node.get(0)
       if (!node) throw new KernelError('read', 'map node', 'ENOENT')
-      return maps.node.set(0, { ...node, ...resource.value })
+      return dataplane.maps.node.set(0, { ...node, ...resource.value })
     }
     case 'attachment':
       if (operation.action === 'create') dataplane.attach(resource.hook, resource.ifindex)
       return
+    default:
+      throw new TypeError(`${resource.kind} is an entry of a map`)
   }
 }
 
 function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Promise<void> | void {
-  const { maps } = dataplane
   const gone = (promise: Promise<void>) =>
     promise.catch(error => {
       // The device may have taken its addresses, routes and neighbours with it.
@@ -100,8 +153,6 @@ function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Pro
   switch (resource.kind) {
     case 'address':
       return gone(port.network.deleteAddress(resource.value))
-    case 'neighbour':
-      return
     case 'rule':
       return gone(port.network.deleteRule(resource.value))
     case 'route':
@@ -110,30 +161,7 @@ function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Pro
       return gone(port.xfrm.deleteAssociation(resource.value))
     case 'policy':
       return gone(port.xfrm.deletePolicy(resource.value))
-    case 'path-state':
-      maps.pathState.delete(resource.handle)
-      return
-    case 'path-conf':
-      maps.pathConf.delete(resource.handle)
-      return
-    case 'session':
-      maps.sessions.delete(resource.sid)
-      return
-    case 'vaddr':
-      maps.vaddrs.delete(resource.address)
-      return
-    case 'peer':
-      maps.peers.delete(resource.index)
-      return
-    case 'nexthop':
-      maps.nexthops.set(resource.index, { kind: 0, flags: 0, reserved: 0, target: 0 })
-      return
-    case 'fib':
-      maps.fib.delete(resource)
-      return
-    case 'port':
-      maps.ports.delete(resource.ifindex)
-      return
+    case 'neighbour':
     case 'node':
       return
     case 'attachment':
@@ -143,6 +171,8 @@ function remove(resource: Resource, port: KernelPort, dataplane: Dataplane): Pro
         if (!(error instanceof KernelError && ['ENOENT', 'ENODEV'].includes(error.code))) throw error
       }
       return
+    default:
+      throw new TypeError(`${resource.kind} is an entry of a map`)
   }
 }
 

@@ -15,18 +15,28 @@ export interface Change {
  * Operations in stages: all of one stage may run together, stages run in order. Creations and replacements come first, in the order of
  * `stageOf`; deletions follow in the opposite order.
  */
-export function plan(changes: Iterable<Change>): Operation[][] {
-  const build = new Map<number, Operation[]>()
-  const remove = new Map<number, Operation[]>()
-  for (const { desired, observed } of changes) {
-    if (desired && !observed) push(build, stageOf(desired), { action: 'create', resource: desired })
+export class Plan {
+  readonly #build = new Map<number, Operation[]>()
+  readonly #remove = new Map<number, Operation[]>()
+
+  add({ desired, observed }: Change): void {
+    if (desired && !observed) push(this.#build, stageOf(desired), { action: 'create', resource: desired })
     else if (desired && observed && !sameContent(desired, observed))
-      push(build, stageOf(desired), { action: 'replace', resource: desired, before: observed })
-    else if (!desired && observed) push(remove, stageOf(observed), { action: 'delete', resource: observed })
+      push(this.#build, stageOf(desired), { action: 'replace', resource: desired, before: observed })
+    else if (!desired && observed) push(this.#remove, stageOf(observed), { action: 'delete', resource: observed })
   }
-  const stages = (operations: Map<number, Operation[]>) =>
-    [...operations].sort(([a], [b]) => a - b).map(([, list]) => list)
-  return [...stages(build), ...stages(remove).reverse()]
+
+  stages(): Operation[][] {
+    const inOrder = (operations: Map<number, Operation[]>) =>
+      [...operations].sort(([a], [b]) => a - b).map(([, list]) => list)
+    return [...inOrder(this.#build), ...inOrder(this.#remove).reverse()]
+  }
+}
+
+export function plan(changes: Iterable<Change>): Operation[][] {
+  const planned = new Plan()
+  for (const change of changes) planned.add(change)
+  return planned.stages()
 }
 
 function push(stages: Map<number, Operation[]>, stage: number, operation: Operation): void {

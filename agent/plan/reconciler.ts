@@ -1,11 +1,12 @@
 /**
  * Keeps the kernel equal to what the agent wants. Callers say what they want (`want`, `drop`) and `flush`; only touched keys are planned, so the
- * cost follows the change and not the size of the network.
+ * cost follows the change and not the size of the network. A run takes a bounded number of routes, so that a handshake does not wait for a million.
  */
 import type { Dataplane, KernelPort } from '../kernel/port.ts'
+import { Slices } from '../loop/slices.ts'
 import { apply, type Failure } from './apply.ts'
-import { changesBetween, plan } from './plan.ts'
-import { affectsRoutes, keyOf, type Resource } from './resource.ts'
+import { Plan } from './plan.ts'
+import { affectsRoutes, isRouteTarget, keyOf, type Resource } from './resource.ts'
 
 export interface ReconcilerOptions {
   port: KernelPort
@@ -13,9 +14,13 @@ export interface ReconcilerOptions {
   /** What is in the kernel already (from `observe`), all of it taken as unwanted until wanted. */
   observed?: Iterable<Resource>
   onFailure?: (failure: Failure) => void
+  /** A run that nobody waits for broke off; everything it had to do is tried again. */
+  onError?: (error: unknown) => void
   /** ms after which failed operations are tried again. */
   retryMs?: number
 }
+
+const ROUTES_PER_RUN = 8192
 
 export class Reconciler {
   readonly #port: KernelPort
@@ -23,17 +28,25 @@ export class Reconciler {
   readonly #desired = new Map<string, Resource>()
   readonly #observed = new Map<string, Resource>()
   readonly #dirty = new Set<string>()
+  readonly #dirtyRoutes = new Set<string>()
+  /** Tried again later. */
+  readonly #failed = new Set<string>()
   readonly #onFailure: (failure: Failure) => void
+  readonly #onError: (error: unknown) => void
   readonly #retryMs: number
+  /** Flows do not know yet that routes have changed. */
+  #routesChanged = false
   #running: Promise<Failure[]> | undefined
   #next: Promise<Failure[]> | undefined
   #retry: NodeJS.Timeout | undefined
+  #continue: NodeJS.Immediate | undefined
   #closed = false
 
   constructor(options: ReconcilerOptions) {
     this.#port = options.port
     this.#dataplane = options.dataplane
     this.#onFailure = options.onFailure ?? (() => {})
+    this.#onError = options.onError ?? (() => {})
     this.#retryMs = options.retryMs ?? 1000
     for (const resource of options.observed ?? []) this.#observed.set(keyOf(resource), resource)
   }
@@ -42,14 +55,20 @@ export class Reconciler {
   want(resource: Resource): void {
     const key = keyOf(resource)
     this.#desired.set(key, resource)
-    this.#dirty.add(key)
+    this.#touch(key)
   }
 
   /** The kernel object should not exist (any more). */
   drop(resource: Resource | string): void {
     const key = typeof resource === 'string' ? resource : keyOf(resource)
     this.#desired.delete(key)
-    this.#dirty.add(key)
+    this.#touch(key)
+  }
+
+  #touch(key: string): void {
+    this.#failed.delete(key)
+    if (key.startsWith('fib ')) this.#dirtyRoutes.add(key)
+    else this.#dirty.add(key)
   }
 
   desired(key: string): Resource | undefined {
@@ -67,7 +86,7 @@ export class Reconciler {
 
   /** Marks everything that is observed but not wanted: the next flush removes it. Called once, when adoption is complete. */
   sweep(): void {
-    for (const key of this.#observed.keys()) if (!this.#desired.has(key)) this.#dirty.add(key)
+    for (const key of this.#observed.keys()) if (!this.#desired.has(key)) this.#touch(key)
   }
 
   /** Something else changed these objects: forget what was observed, so that they are written again. */
@@ -75,13 +94,13 @@ export class Reconciler {
     for (const resource of resources) {
       const key = keyOf(resource)
       this.#observed.delete(key)
-      if (this.#desired.has(key)) this.#dirty.add(key)
+      if (this.#desired.has(key)) this.#touch(key)
     }
   }
 
   /**
-   * Resolves when everything that was wanted at the time of the call has been tried; returns what failed of it. Calls during a run share the
-   * following run.
+   * Resolves when everything that was wanted at the time of the call has been tried, but for routes beyond a run's share, which follow by themselves.
+   * Returns what failed of it. Calls during a run share the following run.
    */
   flush(): Promise<Failure[]> {
     if (!this.#running) {
@@ -99,47 +118,77 @@ export class Reconciler {
     return this.#next
   }
 
+  /** Everything that was wanted has been tried. */
+  get idle(): boolean {
+    return !this.#running && this.#dirty.size === 0 && this.#dirtyRoutes.size === 0
+  }
+
   async #run(): Promise<Failure[]> {
     if (this.#closed) return []
     const keys = [...this.#dirty]
     this.#dirty.clear()
-    const stages = plan(keys.map(key => ({ desired: this.#desired.get(key), observed: this.#observed.get(key) })))
-    if (stages.length === 0) return []
-    let routesChanged = false
-    const failures = await apply(stages, this.#port, this.#dataplane, operation => {
+    for (const key of this.#dirtyRoutes) {
+      if (keys.push(key) >= ROUTES_PER_RUN) break
+    }
+    for (const key of keys) this.#dirtyRoutes.delete(key)
+    try {
+      return await this.#tryAll(keys)
+    } catch (error) {
+      this.#tryLater(keys)
+      throw error
+    } finally {
+      if (this.#dirtyRoutes.size > 0 && !this.#closed) this.#continue ??= setImmediate(() => this.#flushAlone())
+    }
+  }
+
+  async #tryAll(keys: readonly string[]): Promise<Failure[]> {
+    const slices = new Slices()
+    const plan = new Plan()
+    for (const key of keys) {
+      const [desired, observed] = [this.#desired.get(key), this.#observed.get(key)]
+      // What routes lead to goes behind the last of them.
+      if (!desired && observed && isRouteTarget(observed) && this.#dirtyRoutes.size > 0) this.#dirty.add(key)
+      else plan.add({ desired, observed })
+      if (slices.over) await slices.rest()
+    }
+    const failures = await apply(plan.stages(), this.#port, this.#dataplane, operation => {
       const key = keyOf(operation.resource)
       if (operation.action === 'delete') this.#observed.delete(key)
       else this.#observed.set(key, operation.resource)
-      routesChanged ||= affectsRoutes(operation.resource)
+      this.#routesChanged ||= affectsRoutes(operation.resource)
     })
-    if (routesChanged) this.#newEpoch()
-    for (const failure of failures) {
-      this.#dirty.add(keyOf(failure.operation.resource))
-      this.#onFailure(failure)
-    }
-    if (failures.length > 0 && !this.#closed) {
-      this.#retry ??= setTimeout(() => {
-        this.#retry = undefined
-        if (!this.#closed) this.flush().catch(() => {})
-      }, this.#retryMs)
-    }
+    if (this.#routesChanged) this.#newEpoch()
+    for (const failure of failures) this.#onFailure(failure)
+    this.#tryLater(failures.map(({ operation }) => keyOf(operation.resource)))
     return failures
+  }
+
+  #tryLater(keys: readonly string[]): void {
+    for (const key of keys) if (!this.#dirty.has(key) && !this.#dirtyRoutes.has(key)) this.#failed.add(key)
+    if (this.#failed.size === 0 || this.#closed) return
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined
+      for (const key of this.#failed) this.#touch(key)
+      this.#flushAlone()
+    }, this.#retryMs)
+  }
+
+  #flushAlone(): void {
+    this.#continue = undefined
+    this.flush().catch(this.#onError)
   }
 
   #newEpoch(): void {
     const { node } = this.#dataplane.maps
     const config = node.get(0)
     if (config) node.set(0, { ...config, routeEpoch: (config.routeEpoch + 1) >>> 0 })
-  }
-
-  /** Full comparison, for `branchline status` and tests: differences that a flush would mend. */
-  pending(): number {
-    return plan(changesBetween(this.#desired.values(), this.#observed.values())).flat().length
+    this.#routesChanged = false
   }
 
   /** Flushes do nothing any more: the kernel belongs to the next agent. */
   close(): void {
     this.#closed = true
     clearTimeout(this.#retry)
+    clearImmediate(this.#continue)
   }
 }

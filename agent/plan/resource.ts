@@ -106,10 +106,18 @@ export function affectsRoutes(resource: Resource): boolean {
   return resource.kind === 'fib' || resource.kind === 'nexthop' || resource.kind === 'peer'
 }
 
+/** Resources that routes point to. */
+export function isRouteTarget(resource: Resource): boolean {
+  return resource.kind === 'nexthop' || resource.kind === 'peer'
+}
+
+/** @param a and b have the same key */
 export function sameContent(a: Resource, b: Resource): boolean {
   if (a.kind === 'association' && b.kind === 'association') {
     return a.value.direction === b.value.direction && a.value.source === b.value.source && a.value.ifId === b.value.ifId
   }
+  // A gateway compares a million of these.
+  if (a.kind === 'fib' && b.kind === 'fib') return a.nexthop === b.nexthop
   return deepEqual(a, b)
 }
 

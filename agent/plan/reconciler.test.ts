@@ -1,0 +1,123 @@
+import { afterEach, expect, test } from 'vitest'
+import { nexthopKind } from '../../schema/abi.gen.ts'
+import { formatBe32 } from '../../schema/address.ts'
+import { KernelError } from '../kernel/error.ts'
+import { FakeKernel } from '../kernel/fake.ts'
+import type { Dataplane } from '../kernel/port.ts'
+import type { Failure } from './apply.ts'
+import { Reconciler } from './reconciler.ts'
+import type { Resource } from './resource.ts'
+
+const opened: Reconciler[] = []
+afterEach(() => {
+  for (const reconciler of opened.splice(0)) reconciler.close()
+})
+
+async function setUp() {
+  const port = new FakeKernel()
+  const dataplane = await port.openDataplane({ bpffs: '/bpf', esp: true })
+  const failures: Failure[] = []
+  const errors: unknown[] = []
+  const reconciler = new Reconciler({
+    port,
+    dataplane,
+    onFailure: failure => failures.push(failure),
+    onError: error => errors.push(error),
+    retryMs: 20,
+  })
+  opened.push(reconciler)
+  return { reconciler, dataplane, failures, errors }
+}
+
+const nexthop = (index: number): Resource => ({
+  kind: 'nexthop',
+  index,
+  value: { kind: nexthopKind.NH_PEER, flags: 0, reserved: 0, target: index },
+})
+const route = (number: number, to: number): Resource => ({
+  kind: 'fib',
+  vrf: 1,
+  address: formatBe32(0x0a000000 + number * 256),
+  prefixLength: 24,
+  nexthop: to,
+})
+const targetOf = (dataplane: Dataplane, number: number) =>
+  dataplane.maps.fib.get({ vrf: 1, address: formatBe32(0x0a000000 + number * 256), prefixLength: 24 })
+const until = async (condition: () => boolean) => {
+  for (const end = performance.now() + 10_000; !condition(); ) {
+    if (performance.now() > end) throw new Error('not within 10 s')
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}
+
+test('one entry that the kernel refuses does not take the others of its batch along, and is tried again', async () => {
+  const { reconciler, dataplane, failures } = await setUp()
+  const { vaddrs } = dataplane.maps
+  const setMany = vaddrs.setMany.bind(vaddrs)
+  let full = true
+  vaddrs.setMany = entries => {
+    if (full && entries.some(([, peer]) => peer === 700)) throw new KernelError('write', 'map vaddrs', 'E2BIG')
+    setMany(entries)
+  }
+  for (let peer = 1; peer <= 1000; peer++)
+    reconciler.want({ kind: 'vaddr', address: formatBe32(0x64400000 + peer), peer })
+  const failed = await reconciler.flush()
+  expect(failed.map(({ operation }) => operation.resource)).toMatchObject([{ peer: 700 }])
+  expect(failures).toEqual(failed)
+  expect(vaddrs.entries()).toHaveLength(999)
+  expect(await reconciler.flush()).toEqual([])
+  full = false
+  await until(() => vaddrs.get(formatBe32(0x64400000 + 700)) === 700)
+})
+
+test('a session does not wait for a hundred thousand routes', async () => {
+  const { reconciler, dataplane } = await setUp()
+  reconciler.want(nexthop(1))
+  for (let number = 0; number < 100_000; number++) reconciler.want(route(number, 1))
+  const first = reconciler.flush()
+  reconciler.want(nexthop(2))
+  await first
+  await reconciler.flush()
+  expect(dataplane.maps.nexthops.get(2)?.target).toBe(2)
+  expect(targetOf(dataplane, 99_999)).toBeUndefined()
+  await until(() => reconciler.idle)
+  expect(targetOf(dataplane, 99_999)).toBe(1)
+})
+
+test('a next hop stays until the last of many routes has left it', async () => {
+  const { reconciler, dataplane } = await setUp()
+  const count = 20_000
+  reconciler.want(nexthop(1))
+  for (let number = 0; number < count; number++) reconciler.want(route(number, 1))
+  await reconciler.flush()
+  await until(() => reconciler.idle)
+  // The next hop is dropped first, and stands before the routes in the list of what to do.
+  reconciler.drop('nexthop 1')
+  reconciler.want(nexthop(2))
+  for (let number = 0; number < count; number++) reconciler.want(route(number, 2))
+  const seen: { left: boolean; gone: boolean }[] = []
+  while (!reconciler.idle) {
+    await reconciler.flush()
+    seen.push({ left: targetOf(dataplane, count - 1) === 2, gone: dataplane.maps.nexthops.get(1)?.target === 0 })
+  }
+  expect(seen.length).toBeGreaterThan(1)
+  expect(seen.filter(({ left, gone }) => gone && !left)).toEqual([])
+  expect(seen.at(-1)).toEqual({ left: true, gone: true })
+})
+
+test('a run that breaks off loses nothing: it is told, and made up for', async () => {
+  const { reconciler, dataplane, errors } = await setUp()
+  const { node } = dataplane.maps
+  const get = node.get.bind(node)
+  let calls = 0
+  node.get = key => {
+    if (++calls <= 2) throw new Error('bpffs is gone')
+    return get(key)
+  }
+  reconciler.want(nexthop(3))
+  await expect(reconciler.flush()).rejects.toThrow('bpffs is gone')
+  await until(() => calls > 2 && reconciler.idle)
+  expect(get(0)?.routeEpoch).toBe(1)
+  expect(errors).toHaveLength(1)
+  expect(dataplane.maps.nexthops.get(3)?.target).toBe(3)
+})
