@@ -94,7 +94,7 @@ function pathRow(
     mtu,
     rttMs: state && state.rttUs > 0 ? state.rttUs / 1000 : null,
     idleMs: node.pathIdleMs(handle) ?? null,
-    txPackets: Number(state?.txPackets ?? 0n),
+    txPackets: Number(state?.txNumber ?? 0n),
     rxPackets: Number(state?.rxPackets ?? 0n),
     txBytes: Number(state?.txBytes ?? 0n),
     rxBytes: Number(state?.rxBytes ?? 0n),

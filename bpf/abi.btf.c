@@ -30,13 +30,13 @@ enum abi_constant {
 	ABI_MP_VERSION = MP_VERSION,
 	ABI_MP_HDR_LEN = MP_HDR_LEN,
 	ABI_MP_PATHS = MP_PATHS,
-	ABI_MAX_SESSIONS = MAX_SESSIONS,
 	ABI_MAX_PATHS = MAX_PATHS,
 	ABI_MAX_PEERS = MAX_PEERS,
 	ABI_MAX_NEXTHOPS = MAX_NEXTHOPS,
 	ABI_MAX_ROUTES = MAX_ROUTES,
 	ABI_MAX_FLOWS = MAX_FLOWS,
 	ABI_MAX_PORTS = MAX_PORTS,
+	ABI_PORT_PROBES = PORT_PROBES,
 	ABI_WINDOW_WORDS = WINDOW_WORDS,
 	ABI_NH_F_SECURE = NH_F_SECURE,
 	ABI_PEER_F_ESP = PEER_F_ESP,
@@ -49,3 +49,6 @@ EXPORT_ENUM(abi_constant);
 
 _Static_assert(sizeof(struct mp_hdr) == MP_HDR_LEN, "the tag must end the header");
 _Static_assert(__builtin_offsetof(struct mp_hdr, tag) == 32, "the tag covers the 32 bytes before it");
+_Static_assert(sizeof(struct session) == 64 && sizeof(struct path_conf) == 64, "one cache line each");
+_Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __builtin_offsetof(struct path_state, window) == 128,
+	       "sender and receiver write no common cache line");

@@ -4,16 +4,20 @@
  * this file's BTF (npm run codegen -> schema/abi.gen.ts); the agent refuses an object or a pinned map with another layout hash.
  * Rules: fixed-width types, no bitfields, no anonymous members, no implicit padding; __be types are network order.
  *
- * Words: a *sid* is a local session id: 28 random bits above four zero bits. A *path handle* is sid | path id; it is the skb mark
- * between hooks, the key of the path maps and the XFRM if_id of the path's SAs, so one number names a path everywhere.
+ * Words: a *sid* is a local session id: 12 random bits, 16 bits of *place*, four zero bits. A *path handle* is sid | path id; it is the
+ * skb mark between hooks and the XFRM if_id of the path's SAs, so one number names a path everywhere. Sessions and paths live in arrays:
+ * a session at its place, its paths at place + path id, so n path ids take n places in a row. Every entry says whose it is, and a
+ * reader compares: a stale or invented id meets an entry of another name, or an empty one.
+ *
+ * The kernel copies a new value over an array's old one, field by field, while programs read. So an entry is written under a name that no
+ * packet uses yet, and what must change together lies in one aligned 8-byte word that is read at once.
  */
 #ifndef BRANCHLINE_ABI_H
 #define BRANCHLINE_ABI_H
 
 #include "wire.h"
 
-#define MAX_SESSIONS 32768
-#define MAX_PATHS 65536
+#define MAX_PATHS 65536 /* places; a node may have fewer (agent/kernel/sizes.ts) */
 #define MAX_PEERS 32768
 #define MAX_NEXTHOPS 65536
 #define MAX_ROUTES 1048576
@@ -132,7 +136,7 @@ struct flow {
 	__u64 last_ns;
 };
 
-/* A session as the agent wrote it; programs only read it. Key: sid. */
+/* A session as the agent wrote it; programs only read it. Index: place of the sid. One cache line. */
 struct session {
 	__u32 sid;
 	__u32 remote_sid;	/* what the peer wants to see in our headers */
@@ -148,23 +152,25 @@ struct session {
 
 #define PEER_F_ESP 1		/* SAs exist: secure next hops may use the peer */
 
-/* Where packets for a peer go now. Key: peer index. Replaced as a whole, so a rekey is one write. */
+/* Where packets for a peer go now. Index: peer index; 0 is nobody. The first 8 bytes change together: a rekey is one store. */
 struct peer {
-	__u32 sid;		/* session to send on */
-	__u32 path_mask;	/* usable paths */
-	__u32 path_best;
+	__u32 sid;		/* session to send on; 0: no such peer */
+	__u16 path_mask;	/* usable paths */
+	__u8 path_best;
+	__u8 flags;		/* PEER_F_* */
 	__u32 policy_version;	/* sent in headers */
 	__u16 mtu_secure;	/* largest inner packet */
 	__u16 mtu_clear;
-	__u32 flags;		/* PEER_F_* */
 };
 
 #define FAMILY_NONE 0
 #define FAMILY_IPV4 4
 #define FAMILY_IPV6 6
 
-/* Outer addresses of a path, agent-written. Key: path handle. IPv4 addresses sit in the first four bytes. */
+/* Outer addresses of a path, agent-written. Index: place of the handle. One cache line. IPv4 addresses sit in the first four bytes. */
 struct path_conf {
+	__u32 handle;
+	__u32 ifindex;
 	__u8 local[16];
 	__u8 remote[16];
 	__be16 local_port;
@@ -172,34 +178,42 @@ struct path_conf {
 	__u8 family;		/* FAMILY_*; NONE: not learned yet, cannot send */
 	__u8 ttl;
 	__u16 mtu;		/* of the WAN side, outer headers included */
-	__u32 ifindex;
-	__u32 reserved;
+	__u64 reserved[2];
 };
 
 #define WINDOW_WORDS 64		/* x 32 packets: 2048 */
 
-/* What the programs learn about a path; the agent creates it zeroed and then only reads it. Key: path handle. */
+/*
+ * What the programs learn about a path; the agent creates it zeroed and then only reads it. Index: place of the handle. A cache line
+ * for what a sender writes, one for what a receiver writes, then the window.
+ */
 struct path_state {
-	__u64 tx_number;
-	__u64 tx_packets;
+	__u32 handle;
+	__u32 reserved;
+	__u64 tx_number;	/* newest; also how many were sent */
 	__u64 tx_bytes;
+	__u64 last_tx_ns;
+	__u64 reserved_tx[4];
+	__u64 rx_highest;	/* highest packet number accepted */
 	__u64 rx_packets;
 	__u64 rx_bytes;
-	__u64 rx_highest;	/* highest packet number accepted */
 	__u64 last_rx_ns;	/* CLOCK_MONOTONIC, coarse */
-	__u64 last_tx_ns;
 	__u64 probe_replies;
 	__u32 rtt_us;		/* of the newest probe reply; 0: none yet */
-	__u32 reserved;
+	__u32 reserved_rtt;
+	__u64 reserved_rx[2];
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
 };
 
-/* A LAN port. Key: ifindex. */
+#define PORT_PROBES 8
+
+/* A LAN port. Index: ifindex modulo MAX_PORTS, or one of the PORT_PROBES - 1 places behind it. */
 struct port {
+	__u32 ifindex;		/* 0: free */
 	__u32 vrf;
 	__be32 addr4;		/* source of ICMP errors; 0: none */
-	__u8 addr6[16];
 	__u32 flags;
+	__u8 addr6[16];
 };
 
 /* One entry. */

@@ -12,7 +12,6 @@
 
 static __always_inline int from_host(struct __sk_buff *skb, struct journey *j)
 {
-	__u32 ifindex = skb->ifindex;
 	struct port *port;
 	int result;
 
@@ -21,7 +20,7 @@ static __always_inline int from_host(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (is_link_scope(j))
 		return TCX_NEXT;
-	port = bpf_map_lookup_elem(&ports, &ifindex);
+	port = port_of(skb->ifindex);
 	/* VRF 0 is none: a port between two tenants carries nobody's packets. */
 	if (!port || !port->vrf)
 		return DROP(DROP_NO_VRF);

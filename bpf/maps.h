@@ -2,6 +2,9 @@
 /*
  * The maps of a node. Every object declares the same ones, and pinning by name makes them one: the object loaded first creates
  * them, the others and a restarted agent find them. abi.h defines keys and values and says who writes what.
+ *
+ * Sizes are the largest that a node can have; agent/kernel/sizes.ts makes maps smaller for roles that need less. BPF_F_MMAPABLE gives an
+ * array whole pages of its own, and so entries of 64 bytes a cache line each.
  */
 #ifndef BRANCHLINE_MAPS_H
 #define BRANCHLINE_MAPS_H
@@ -19,17 +22,17 @@ struct {
 } node SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_SESSIONS);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_PATHS);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32); /* sid */
+	__type(key, __u32); /* place of the sid */
 	__type(value, struct session);
 } sessions SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, MAX_PEERS);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__type(key, __u32); /* peer index */
@@ -37,20 +40,20 @@ struct {
 } peers SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, MAX_PATHS);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32); /* path handle */
+	__type(key, __u32); /* place of the handle */
 	__type(value, struct path_conf);
 } path_conf SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, MAX_PATHS);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32); /* path handle */
+	__type(key, __u32); /* place of the handle */
 	__type(value, struct path_state);
 } path_state SEC(".maps");
 
@@ -89,11 +92,11 @@ struct {
 } flows SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_PORTS);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_PORTS + PORT_PROBES - 1);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32); /* ifindex */
+	__type(key, __u32); /* see struct port */
 	__type(value, struct port);
 } ports SEC(".maps");
 

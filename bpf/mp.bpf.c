@@ -24,7 +24,7 @@ static __always_inline struct peer *peer_at(const struct journey *j)
 	if (j->family != FAMILY_IPV4)
 		return NULL;
 	index = bpf_map_lookup_elem(&vaddrs, &vaddr);
-	return index ? bpf_map_lookup_elem(&peers, index) : NULL;
+	return index ? peer_of(*index) : NULL;
 }
 
 /* From the node itself, and so for a peer's virtual address or for nobody. An edge has a virtual address with each of its gateways. */

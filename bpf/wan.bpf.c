@@ -28,14 +28,14 @@ static __always_inline int authenticate(struct arrival *a, struct session **of, 
 	struct session *session;
 	__u32 handle;
 
-	session = bpf_map_lookup_elem(&sessions, &sid);
+	session = session_by_id(sid);
 	a->handle = sid;
 	if (!session)
 		return DROP(DROP_MP_NO_SESSION);
 	if (a->mp.path >= MP_PATHS || !(session->path_mask >> a->mp.path & 1))
 		return DROP(DROP_MP_PATH);
 	handle = sid | a->mp.path;
-	state = bpf_map_lookup_elem(&path_state, &handle);
+	state = path_state_of(handle);
 	if (!state)
 		return DROP(DROP_MP_PATH);
 	a->handle = handle;
@@ -48,8 +48,7 @@ static __always_inline int authenticate(struct arrival *a, struct session **of, 
 
 static __always_inline bool path_moved(const struct arrival *a)
 {
-	__u32 handle = a->handle;
-	struct path_conf *conf = bpf_map_lookup_elem(&path_conf, &handle);
+	struct path_conf *conf = path_conf_of(a->handle);
 	__u64 *was, *is = (__u64 *)a->src;
 
 	if (!conf || conf->family != a->family || conf->remote_port != a->sport)

@@ -2,19 +2,19 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xfb1cb1d4c93539a4n
+export const ABI_HASH = 0x0edd2dfc8c7fc77an
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
 export const ABI_MP_HDR_LEN = 40
 export const ABI_MP_PATHS = 16
-export const ABI_MAX_SESSIONS = 32768
 export const ABI_MAX_PATHS = 65536
 export const ABI_MAX_PEERS = 32768
 export const ABI_MAX_NEXTHOPS = 65536
 export const ABI_MAX_ROUTES = 1048576
 export const ABI_MAX_FLOWS = 131072
 export const ABI_MAX_PORTS = 1024
+export const ABI_PORT_PROBES = 8
 export const ABI_WINDOW_WORDS = 64
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
@@ -451,47 +451,49 @@ export const sessionCodec: Codec<Session> = {
   },
 }
 
-/** struct peer, 24 bytes */
+/** struct peer, 16 bytes */
 export interface Peer {
   sid: number
   pathMask: number
   pathBest: number
+  flags: number
   policyVersion: number
   mtuSecure: number
   mtuClear: number
-  flags: number
 }
 
 export const peerCodec: Codec<Peer> = {
-  size: 24,
+  size: 16,
   encode: value => {
-    const bytes = new Uint8Array(24)
+    const bytes = new Uint8Array(16)
     const view = viewOf(bytes)
     view.setUint32(0, value.sid, true)
-    view.setUint32(4, value.pathMask, true)
-    view.setUint32(8, value.pathBest, true)
-    view.setUint32(12, value.policyVersion, true)
-    view.setUint16(16, value.mtuSecure, true)
-    view.setUint16(18, value.mtuClear, true)
-    view.setUint32(20, value.flags, true)
+    view.setUint16(4, value.pathMask, true)
+    view.setUint8(6, value.pathBest)
+    view.setUint8(7, value.flags)
+    view.setUint32(8, value.policyVersion, true)
+    view.setUint16(12, value.mtuSecure, true)
+    view.setUint16(14, value.mtuClear, true)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
       sid: view.getUint32(0, true),
-      pathMask: view.getUint32(4, true),
-      pathBest: view.getUint32(8, true),
-      policyVersion: view.getUint32(12, true),
-      mtuSecure: view.getUint16(16, true),
-      mtuClear: view.getUint16(18, true),
-      flags: view.getUint32(20, true),
+      pathMask: view.getUint16(4, true),
+      pathBest: view.getUint8(6),
+      flags: view.getUint8(7),
+      policyVersion: view.getUint32(8, true),
+      mtuSecure: view.getUint16(12, true),
+      mtuClear: view.getUint16(14, true),
     }
   },
 }
 
-/** struct path_conf, 48 bytes */
+/** struct path_conf, 64 bytes */
 export interface PathConf {
+  handle: number
+  ifindex: number
   local: Uint8Array
   remote: Uint8Array
   localPort: number
@@ -499,122 +501,135 @@ export interface PathConf {
   family: number
   ttl: number
   mtu: number
-  ifindex: number
-  reserved: number
+  reserved: bigint[]
 }
 
 export const pathConfCodec: Codec<PathConf> = {
-  size: 48,
+  size: 64,
   encode: value => {
-    const bytes = new Uint8Array(48)
+    const bytes = new Uint8Array(64)
     const view = viewOf(bytes)
-    putBytes(bytes, 0, 16, value.local)
-    putBytes(bytes, 16, 16, value.remote)
-    view.setUint16(32, value.localPort)
-    view.setUint16(34, value.remotePort)
-    view.setUint8(36, value.family)
-    view.setUint8(37, value.ttl)
-    view.setUint16(38, value.mtu, true)
-    view.setUint32(40, value.ifindex, true)
-    view.setUint32(44, value.reserved, true)
+    view.setUint32(0, value.handle, true)
+    view.setUint32(4, value.ifindex, true)
+    putBytes(bytes, 8, 16, value.local)
+    putBytes(bytes, 24, 16, value.remote)
+    view.setUint16(40, value.localPort)
+    view.setUint16(42, value.remotePort)
+    view.setUint8(44, value.family)
+    view.setUint8(45, value.ttl)
+    view.setUint16(46, value.mtu, true)
+    putU64s(view, 48, 2, value.reserved)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
-      local: takeBytes(view, 0, 16),
-      remote: takeBytes(view, 16, 16),
-      localPort: view.getUint16(32),
-      remotePort: view.getUint16(34),
-      family: view.getUint8(36),
-      ttl: view.getUint8(37),
-      mtu: view.getUint16(38, true),
-      ifindex: view.getUint32(40, true),
-      reserved: view.getUint32(44, true),
+      handle: view.getUint32(0, true),
+      ifindex: view.getUint32(4, true),
+      local: takeBytes(view, 8, 16),
+      remote: takeBytes(view, 24, 16),
+      localPort: view.getUint16(40),
+      remotePort: view.getUint16(42),
+      family: view.getUint8(44),
+      ttl: view.getUint8(45),
+      mtu: view.getUint16(46, true),
+      reserved: takeU64s(view, 48, 2),
     }
   },
 }
 
-/** struct path_state, 592 bytes */
+/** struct path_state, 640 bytes */
 export interface PathState {
+  handle: number
+  reserved: number
   txNumber: bigint
-  txPackets: bigint
   txBytes: bigint
+  lastTxNs: bigint
+  reservedTx: bigint[]
+  rxHighest: bigint
   rxPackets: bigint
   rxBytes: bigint
-  rxHighest: bigint
   lastRxNs: bigint
-  lastTxNs: bigint
   probeReplies: bigint
   rttUs: number
-  reserved: number
+  reservedRtt: number
+  reservedRx: bigint[]
   window: bigint[]
 }
 
 export const pathStateCodec: Codec<PathState> = {
-  size: 592,
+  size: 640,
   encode: value => {
-    const bytes = new Uint8Array(592)
+    const bytes = new Uint8Array(640)
     const view = viewOf(bytes)
-    view.setBigUint64(0, value.txNumber, true)
-    view.setBigUint64(8, value.txPackets, true)
+    view.setUint32(0, value.handle, true)
+    view.setUint32(4, value.reserved, true)
+    view.setBigUint64(8, value.txNumber, true)
     view.setBigUint64(16, value.txBytes, true)
-    view.setBigUint64(24, value.rxPackets, true)
-    view.setBigUint64(32, value.rxBytes, true)
-    view.setBigUint64(40, value.rxHighest, true)
-    view.setBigUint64(48, value.lastRxNs, true)
-    view.setBigUint64(56, value.lastTxNs, true)
-    view.setBigUint64(64, value.probeReplies, true)
-    view.setUint32(72, value.rttUs, true)
-    view.setUint32(76, value.reserved, true)
-    putU64s(view, 80, 64, value.window)
+    view.setBigUint64(24, value.lastTxNs, true)
+    putU64s(view, 32, 4, value.reservedTx)
+    view.setBigUint64(64, value.rxHighest, true)
+    view.setBigUint64(72, value.rxPackets, true)
+    view.setBigUint64(80, value.rxBytes, true)
+    view.setBigUint64(88, value.lastRxNs, true)
+    view.setBigUint64(96, value.probeReplies, true)
+    view.setUint32(104, value.rttUs, true)
+    view.setUint32(108, value.reservedRtt, true)
+    putU64s(view, 112, 2, value.reservedRx)
+    putU64s(view, 128, 64, value.window)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
-      txNumber: view.getBigUint64(0, true),
-      txPackets: view.getBigUint64(8, true),
+      handle: view.getUint32(0, true),
+      reserved: view.getUint32(4, true),
+      txNumber: view.getBigUint64(8, true),
       txBytes: view.getBigUint64(16, true),
-      rxPackets: view.getBigUint64(24, true),
-      rxBytes: view.getBigUint64(32, true),
-      rxHighest: view.getBigUint64(40, true),
-      lastRxNs: view.getBigUint64(48, true),
-      lastTxNs: view.getBigUint64(56, true),
-      probeReplies: view.getBigUint64(64, true),
-      rttUs: view.getUint32(72, true),
-      reserved: view.getUint32(76, true),
-      window: takeU64s(view, 80, 64),
+      lastTxNs: view.getBigUint64(24, true),
+      reservedTx: takeU64s(view, 32, 4),
+      rxHighest: view.getBigUint64(64, true),
+      rxPackets: view.getBigUint64(72, true),
+      rxBytes: view.getBigUint64(80, true),
+      lastRxNs: view.getBigUint64(88, true),
+      probeReplies: view.getBigUint64(96, true),
+      rttUs: view.getUint32(104, true),
+      reservedRtt: view.getUint32(108, true),
+      reservedRx: takeU64s(view, 112, 2),
+      window: takeU64s(view, 128, 64),
     }
   },
 }
 
-/** struct port, 28 bytes */
+/** struct port, 32 bytes */
 export interface Port {
+  ifindex: number
   vrf: number
   addr4: number
-  addr6: Uint8Array
   flags: number
+  addr6: Uint8Array
 }
 
 export const portCodec: Codec<Port> = {
-  size: 28,
+  size: 32,
   encode: value => {
-    const bytes = new Uint8Array(28)
+    const bytes = new Uint8Array(32)
     const view = viewOf(bytes)
-    view.setUint32(0, value.vrf, true)
-    view.setUint32(4, value.addr4)
-    putBytes(bytes, 8, 16, value.addr6)
-    view.setUint32(24, value.flags, true)
+    view.setUint32(0, value.ifindex, true)
+    view.setUint32(4, value.vrf, true)
+    view.setUint32(8, value.addr4)
+    view.setUint32(12, value.flags, true)
+    putBytes(bytes, 16, 16, value.addr6)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
-      vrf: view.getUint32(0, true),
-      addr4: view.getUint32(4),
-      addr6: takeBytes(view, 8, 16),
-      flags: view.getUint32(24, true),
+      ifindex: view.getUint32(0, true),
+      vrf: view.getUint32(4, true),
+      addr4: view.getUint32(8),
+      flags: view.getUint32(12, true),
+      addr6: takeBytes(view, 16, 16),
     }
   },
 }

@@ -13,6 +13,7 @@ import type { Subnet } from '../../schema/common.ts'
 import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
+import { edgeSizes } from '../kernel/sizes.ts'
 import { Prober } from '../mp/prober.ts'
 import { TimestampSource } from '../mp/timestamp.ts'
 import type { Arrival } from '../node/links.ts'
@@ -25,7 +26,7 @@ import { EDGE_VRF, Lan } from './lan.ts'
 import { adoptUplinks, snapshotUplinks } from './restart.ts'
 import { Uplink } from './uplink.ts'
 
-export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node'> {
+export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
   identity: Identity
   report: (event: Omit<NodeEvent, 'time'>) => void
 }
@@ -52,6 +53,7 @@ export class Edge {
     let edge: Edge | undefined
     const node = await Node.open({
       ...options,
+      sizes: edgeSizes,
       node: options.identity.node,
       onHandshakePacket: (packet, arrival) => edge?.onPacket(packet, arrival),
       onEvent: event => edge?.onEvent(event),

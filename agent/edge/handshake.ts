@@ -62,7 +62,12 @@ export class EdgeHandshake {
     const via = paths[this.tries % Math.max(1, paths.length)]
     this.tries += 1
     if (!via) return
-    const offer: Offer = { sid: node.sessions.newSid(), paths, spis: new Map() }
+    const sid = node.sessions.newSid(paths)
+    if (sid === undefined) {
+      failed(new Error('this node has no room for another session'))
+      return
+    }
+    const offer: Offer = { sid, paths, spis: new Map() }
     if (node.capabilities.esp) for (const { path } of paths) offer.spis.set(path, node.sessions.newSpi())
     this.#offer = offer
     try {
@@ -102,7 +107,9 @@ export class EdgeHandshake {
   }
 
   #release(): void {
-    for (const spi of this.#offer?.spis.values() ?? []) this.#options.node.sessions.releaseSpi(spi)
+    const { sessions } = this.#options.node
+    for (const spi of this.#offer?.spis.values() ?? []) sessions.releaseSpi(spi)
+    if (this.#offer) sessions.remove(this.#offer.sid)
     this.#offer = undefined
   }
 }

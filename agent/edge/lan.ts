@@ -62,7 +62,13 @@ export class Lan {
       reconciler.want({
         kind: 'port',
         ifindex,
-        value: { vrf: EDGE_VRF, addr4: v4 ? be32(v4.address) : 0, addr6: v6?.bytes ?? new Uint8Array(16), flags: 0 },
+        value: {
+          ifindex,
+          vrf: EDGE_VRF,
+          addr4: v4 ? be32(v4.address) : 0,
+          flags: 0,
+          addr6: v6?.bytes ?? new Uint8Array(16),
+        },
       })
       reconciler.want({ kind: 'attachment', hook: 'lan', ifindex })
     }

@@ -54,29 +54,30 @@ export function prepare(context: AdmissionContext, init: InitPayload, grant: Gra
     context.evict(known, 'its newer grant is of another machine or enterprise')
     known = undefined
   }
-  const peer = known ?? newPeer(context, grant, init)
-  if (!peer) return { kind: 'refused', code: 'full', message: 'this gateway has no room for another edge' }
+  const links = init.links.filter(
+    link => link.path === init.via || node.wan.links.some(wan => wan.addresses.some(own => own.family === link.family)),
+  )
+  const localSid = node.sessions.newSid(links)
+  const peer = localSid === undefined ? undefined : (known ?? newPeer(context, grant, init))
+  if (localSid === undefined || !peer) {
+    if (localSid !== undefined) node.sessions.remove(localSid)
+    return { kind: 'refused', code: 'full', message: 'this gateway has no room for another edge' }
+  }
   const esp = node.capabilities.esp && init.capabilities.esp
-  const localSid = node.sessions.newSid()
-  const paths = init.links
-    .filter(
-      link =>
-        link.path === init.via || node.wan.links.some(wan => wan.addresses.some(own => own.family === link.family)),
-    )
-    .map(link => {
-      const mtu = Math.min(link.mtu, arrival.link.mtu)
-      return {
-        path: link.path,
-        link: link.name,
-        spiIn: esp ? node.sessions.newSpi() : 0,
-        spiOut: esp ? link.spi : 0,
-        mtu,
-        conf:
-          link.path === init.via
-            ? pathConfOf(arrival.socket.local, arrival.from, { ifindex: arrival.link.ifindex, mtu })
-            : undefined,
-      }
-    })
+  const paths = links.map(link => {
+    const mtu = Math.min(link.mtu, arrival.link.mtu)
+    return {
+      path: link.path,
+      link: link.name,
+      spiIn: esp ? node.sessions.newSpi() : 0,
+      spiOut: esp ? link.spi : 0,
+      mtu,
+      conf:
+        link.path === init.via
+          ? pathConfOf(arrival.socket.local, arrival.from, { ifindex: arrival.link.ifindex, mtu })
+          : undefined,
+    }
+  })
   const replaced = init.replaces !== null && peer.sessions.has(init.replaces)
   return {
     kind: 'admitted',
@@ -138,9 +139,9 @@ export async function install(
       `${grant.nodeName} not admitted: ${error instanceof Error ? error.message : String(error)}`,
     )
     for (const { spiIn } of paths) node.sessions.releaseSpi(spiIn)
+    node.sessions.remove(localSid)
     if (!stands()) return false
     peers.removeSession(peer, localSid)
-    node.sessions.remove(localSid)
     if (peer.sessions.size === 0) context.evict(peer, 'its session could not be made')
     await node.reconciler.flush()
     return false
@@ -206,7 +207,8 @@ function sameKey(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Takes back what `prepare` set aside: the answer could not be sent. */
-export function abandon(context: AdmissionContext, { peer, fresh, paths }: Admission): void {
+export function abandon(context: AdmissionContext, { peer, fresh, localSid, paths }: Admission): void {
+  context.node.sessions.remove(localSid)
   for (const { spiIn } of paths) context.node.sessions.releaseSpi(spiIn)
   if (!fresh || context.peers.get(peer.node)) return
   context.pool.giveBack(peer.vaddr)

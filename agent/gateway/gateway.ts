@@ -10,6 +10,7 @@ import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
 import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
+import { gatewaySizes } from '../kernel/sizes.ts'
 import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
 import type { ByteStream, Listener } from '../mp/net.ts'
 import { Prober } from '../mp/prober.ts'
@@ -29,7 +30,7 @@ import { acceptRouteSession } from './route-listener.ts'
 import { type RoutePeerContext, renewGrant } from './route-peer.ts'
 import { Vrfs } from './vrfs.ts'
 
-export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node'> {
+export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
   identity: Identity
   report: (event: Omit<NodeEvent, 'time'>) => void
 }
@@ -62,6 +63,7 @@ export class Gateway {
     let gateway: Gateway | undefined
     const node = await Node.open({
       ...options,
+      sizes: gatewaySizes,
       node: options.identity.node,
       onHandshakePacket: (packet, arrival) => gateway?.onPacket(packet, arrival),
       onEvent: event => gateway?.onEvent(event),

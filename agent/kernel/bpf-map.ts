@@ -63,6 +63,7 @@ class BpfMap<K, V> implements KernelMap<K, V> {
     let size = BATCH
     let keys = new Uint8Array(size * keySize)
     let values = new Uint8Array(size * valueSize)
+    const zero = new Uint8Array(valueSize)
     for (;;) {
       const { result, count } = libbpf.mapLookupBatch(this.#fd, position, next, keys, values, size)
       if (result === ENOSPC) {
@@ -75,7 +76,7 @@ class BpfMap<K, V> implements KernelMap<K, V> {
       if (result !== ENOENT) this.#check(result, 'read')
       for (let index = 0; index < count; index++) {
         const value = values.subarray(index * valueSize, (index + 1) * valueSize)
-        if (this.#isArray && value.every(byte => byte === 0)) continue
+        if (this.#isArray && Buffer.compare(value, zero) === 0) continue
         entries.push([
           this.#key.decode(keys.subarray(index * keySize, (index + 1) * keySize)),
           this.#value.decode(value),

@@ -2,6 +2,7 @@
 import { KernelError } from './error.ts'
 import * as libbpf from './libbpf.ts'
 import type { Pointer } from './native.ts'
+import type { MapSizes } from './sizes.ts'
 
 /** What makes two maps the same kind: a pinned map is reused only when all of it is equal. */
 export interface MapShape {
@@ -22,16 +23,19 @@ export interface BpfObject {
 }
 
 /**
- * Loads one object file. A map whose name is in `existing` is not created, but taken from there. Pin declarations in the object
+ * Loads one object file. A map whose name is in `existing` is not created, but taken from there; one in `sizes` has that many entries. Pin declarations in the object
  * (LIBBPF_PIN_BY_NAME) do nothing here: dataplane.ts pins when everything is loaded, so that no half set of pins is ever left behind.
  * @throws KernelError with the verifier's last lines when the kernel refuses a program; EINVAL when a map of `existing` has another shape
  */
-export function loadObject(path: string, existing: ReadonlyMap<string, number> = new Map()): BpfObject {
+export function loadObject(
+  path: string,
+  { existing = new Map(), sizes = {} }: { existing?: ReadonlyMap<string, number>; sizes?: MapSizes } = {},
+): BpfObject {
   const opened = libbpf.withMessages(() => libbpf.objectOpenFile(path, null))
   const object = libbpf.checkPointer(opened.result, 'open', path, tail(opened.messages))
   try {
     const declared = each(map => libbpf.objectNextMap(object, map)).filter(map => !libbpf.mapIsInternal(map))
-    for (const map of declared) prepareMap(map, existing)
+    for (const map of declared) prepareMap(map, existing, sizes)
     const loaded = libbpf.withMessages(() => libbpf.objectLoad(object))
     libbpf.checkResult(loaded.result, 'load', path, tail(loaded.messages))
     return {
@@ -50,11 +54,12 @@ export function loadObject(path: string, existing: ReadonlyMap<string, number> =
   }
 }
 
-/** The maps that an object file declares, without loading it. */
-export function declaredMaps(path: string): Map<string, MapShape> {
+/** The maps that an object file declares, without loading it, in the sizes that they would be made with. */
+export function declaredMaps(path: string, sizes: MapSizes = {}): Map<string, MapShape> {
   const opened = libbpf.withMessages(() => libbpf.objectOpenFile(path, null))
   const object = libbpf.checkPointer(opened.result, 'open', path, tail(opened.messages))
   const maps = each(map => libbpf.objectNextMap(object, map)).filter(map => !libbpf.mapIsInternal(map))
+  for (const map of maps) resize(map, sizes)
   const shapes = new Map(maps.map(map => [libbpf.mapName(map), declaredShape(map)]))
   libbpf.objectClose(object)
   return shapes
@@ -105,15 +110,22 @@ export function pinObject(fd: number, path: string): void {
   libbpf.checkResult(libbpf.pin(fd, path), 'pin', path)
 }
 
-function prepareMap(map: bigint, existing: ReadonlyMap<string, number>): void {
+function prepareMap(map: bigint, existing: ReadonlyMap<string, number>, sizes: MapSizes): void {
   const name = libbpf.mapName(map)
   libbpf.checkResult(libbpf.mapSetPinPath(map, null), 'unset the pin path of', `map ${name}`)
+  resize(map, sizes)
   const fd = existing.get(name)
   if (fd === undefined) return
   // libbpf takes over the shape of the descriptor without a look at the declaration.
   const difference = shapeDifference(mapShape(fd), declaredShape(map))
   if (difference) throw new KernelError('reuse', `map ${name}`, 'EINVAL', difference)
   libbpf.checkResult(libbpf.mapReuseFd(map, fd), 'reuse', `map ${name}`)
+}
+
+function resize(map: bigint, sizes: MapSizes): void {
+  const name = libbpf.mapName(map)
+  const entries = sizes[name]
+  if (entries !== undefined) libbpf.checkResult(libbpf.mapSetMaxEntries(map, entries), 'resize', `map ${name}`)
 }
 
 function declaredShape(map: bigint): MapShape {

@@ -11,23 +11,18 @@ import { declaredMaps, mapShape, openPinned, pinObject, programInfo, shapeDiffer
 import { KernelError } from './error.ts'
 import { fdOf, type MapFds, openMaps, readCounters, readDrops } from './maps.ts'
 import { closeFd } from './native.ts'
-import type { Adoption, Dataplane, Hook, Maps, ProgramInfo } from './port.ts'
+import type { Adoption, Dataplane, DataplaneOptions, Hook, Maps, ProgramInfo } from './port.ts'
 import { hooksFor, loadPrograms, objectFiles, type Programs } from './programs.ts'
 import { openRing } from './ring.ts'
+import type { MapSizes } from './sizes.ts'
 
 const BPF_FS_MAGIC = 0xcafe4a11
 
-export interface DataplaneOptions {
-  /** A folder of this node's own on a bpffs; made when missing. */
-  bpffs: string
-  /** With the programs of ipsec0. */
-  esp: boolean
-  /** Where the object files are. */
-  objects: string
-}
-
-/** @throws KernelError; what was pinned before goes on forwarding then */
-export function openDataplane({ bpffs, esp, objects }: DataplaneOptions): Dataplane {
+/**
+ * @param options `objects`: folder of the object files
+ * @throws KernelError; what was pinned before goes on forwarding then
+ */
+export function openDataplane({ bpffs, esp, sizes = {}, objects }: DataplaneOptions & { objects: string }): Dataplane {
   const folders = { maps: join(bpffs, 'maps'), links: join(bpffs, 'links') }
   if (statfsSync(existingPart(bpffs)).type !== BPF_FS_MAGIC)
     throw new KernelError('open', bpffs, 'EINVAL', 'not on a bpffs')
@@ -36,11 +31,11 @@ export function openDataplane({ bpffs, esp, objects }: DataplaneOptions): Datapl
 
   const wanted = hooksFor(esp)
   const attachments = new Attachments(folders.links)
-  const pinned = inspectPins(folders.maps, objects, wanted)
+  const pinned = inspectPins(folders.maps, objects, wanted, sizes)
   const adopted = pinned.kind === 'complete' ? pinned.maps : new Map<string, number>()
   let programs: Programs
   try {
-    programs = loadPrograms(objects, wanted, adopted)
+    programs = loadPrograms(objects, wanted, { existing: adopted, sizes })
   } catch (error) {
     closeAll(adopted)
     throw error
@@ -70,7 +65,7 @@ function existingPart(path: string): string {
 type Pinned = { kind: 'complete'; maps: MapFds } | { kind: 'none' } | { kind: 'unusable'; reason: string }
 
 /** Compares what is pinned with what the object files declare. */
-function inspectPins(folder: string, objects: string, wanted: readonly Hook[]): Pinned {
+function inspectPins(folder: string, objects: string, wanted: readonly Hook[], sizes: MapSizes): Pinned {
   if (readdirSync(folder).length === 0) return { kind: 'none' }
   const maps = new Map<string, number>()
   const unusable = (reason: string): Pinned => {
@@ -79,7 +74,7 @@ function inspectPins(folder: string, objects: string, wanted: readonly Hook[]): 
   }
   try {
     for (const file of objectFiles(wanted)) {
-      for (const [name, shape] of declaredMaps(join(objects, file))) {
+      for (const [name, shape] of declaredMaps(join(objects, file), sizes)) {
         if (maps.has(name)) continue
         const fd = openPinned(join(folder, name))
         if (fd === undefined) return unusable(`pinned map ${name} is missing`)

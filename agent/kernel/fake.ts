@@ -7,7 +7,7 @@ import { KernelError } from './error.ts'
 import { FakeDataplane, type FakePins, fakeMaps } from './fake/dataplane.ts'
 import { FakeNetwork } from './fake/network.ts'
 import { FakeXfrm } from './fake/xfrm.ts'
-import type { Capabilities, Dataplane, KernelPort, Maps } from './port.ts'
+import type { Capabilities, Dataplane, DataplaneOptions, KernelPort, Maps } from './port.ts'
 
 export interface FakeKernelOptions {
   /** Default true. */
@@ -36,7 +36,7 @@ export class FakeKernel implements KernelPort {
     return { kernel: '6.12.0-fake', esp: this.#esp, espReason, problems: [] }
   }
 
-  async openDataplane({ bpffs, esp }: { bpffs: string; esp: boolean }): Promise<Dataplane> {
+  async openDataplane({ bpffs, esp, sizes }: DataplaneOptions): Promise<Dataplane> {
     if (esp && !this.#esp)
       throw new KernelError('load', 'ipsec.bpf.o', 'EINVAL', "extern (func ksym) 'bpf_skb_get_xfrm_info': not found")
     const pinned = this.#pins.get(bpffs)
@@ -44,7 +44,7 @@ export class FakeKernel implements KernelPort {
     const pins: FakePins =
       pinned && same
         ? pinned
-        : { maps: fakeMaps(), attachments: new Map(), handlers: new Set<(event: Event) => void>() }
+        : { maps: fakeMaps(sizes), attachments: new Map(), handlers: new Set<(event: Event) => void>() }
     this.#pins.set(bpffs, pins)
     const dataplane = new FakeDataplane({
       pins,

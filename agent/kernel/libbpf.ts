@@ -51,6 +51,9 @@ export const mapType: (map: Pointer) => number = lib.func('int bpf_map__type(voi
 export const mapKeySize: (map: Pointer) => number = lib.func('uint32 bpf_map__key_size(void *)')
 export const mapValueSize: (map: Pointer) => number = lib.func('uint32 bpf_map__value_size(void *)')
 export const mapMaxEntries: (map: Pointer) => number = lib.func('uint32 bpf_map__max_entries(void *)')
+export const mapSetMaxEntries: (map: Pointer, entries: number) => number = lib.func(
+  'int bpf_map__set_max_entries(void *, uint32)',
+)
 export const mapFlags: (map: Pointer) => number = lib.func('uint32 bpf_map__map_flags(void *)')
 export const mapIsInternal: (map: Pointer) => boolean = lib.func('bool bpf_map__is_internal(void *)')
 export const mapReuseFd: (map: Pointer, fd: number) => number = lib.func('int bpf_map__reuse_fd(void *, int)')

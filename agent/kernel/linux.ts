@@ -20,8 +20,7 @@ export function openLinuxKernel(options: LinuxKernelOptions = {}): KernelPort {
     network,
     xfrm,
     capabilities: () => probeCapabilities(network, xfrm),
-    openDataplane: async ({ bpffs, esp }) =>
-      openDataplane({ bpffs, esp, objects: options.objects ?? findObjectFolder() }),
+    openDataplane: async dataplane => openDataplane({ ...dataplane, objects: options.objects ?? findObjectFolder() }),
     monotonic: monotonicNs,
     close: () => {
       network.close()

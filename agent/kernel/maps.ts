@@ -18,6 +18,7 @@ import { type Codec, u32Codec } from '../../schema/codec.ts'
 import { openMap, readPerCpuSums } from './bpf-map.ts'
 import { KernelError } from './error.ts'
 import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from './map-codecs.ts'
+import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from './named-map.ts'
 import type { Maps } from './port.ts'
 
 /** Map name (bpf/maps.h) -> descriptor. */
@@ -28,14 +29,14 @@ export function openMaps(fds: MapFds): Maps {
   const map = <K, V>(name: string, key: Codec<K>, value: Codec<V>) => openMap(name, fdOf(fds, name), key, value)
   return {
     node: map('node', u32Codec, nodeConfigCodec),
-    sessions: map('sessions', u32Codec, sessionCodec),
-    peers: map('peers', u32Codec, peerCodec),
-    pathConf: map('path_conf', u32Codec, pathConfCodec),
-    pathState: map('path_state', u32Codec, pathStateCodec),
+    sessions: sessionsById(map('sessions', u32Codec, sessionCodec)),
+    peers: peersByIndex(map('peers', u32Codec, peerCodec)),
+    pathConf: pathConfByHandle(map('path_conf', u32Codec, pathConfCodec)),
+    pathState: pathStateByHandle(map('path_state', u32Codec, pathStateCodec)),
     nexthops: map('nexthops', u32Codec, nexthopCodec),
     fib: joinFamilies(map('fib4', fib4Codec, u32Codec), map('fib6', fib6Codec, u32Codec)),
     flows: map('flows', flowKeyCodec, flowCodec),
-    ports: map('ports', u32Codec, portCodec),
+    ports: portsByIfindex(map('ports', u32Codec, portCodec)),
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
   }
 }

@@ -19,6 +19,7 @@ import type {
   Session,
 } from '../../schema/abi.gen.ts'
 import type { FibKey } from './fib-key.ts'
+import type { MapSizes } from './sizes.ts'
 
 /** One BPF map, typed by its generated codecs. All calls are synchronous system calls. */
 export interface KernelMap<K, V> {
@@ -60,6 +61,15 @@ export interface ProgramInfo {
   /** Instructions the verifier walked. */
   verified: number
   jitedBytes: number
+}
+
+export interface DataplaneOptions {
+  /** A folder of this node's own on a bpffs; made when missing. */
+  bpffs: string
+  /** With the programs of ipsec0. */
+  esp: boolean
+  /** Default: every map as large as bpf/maps.h declares it. */
+  sizes?: MapSizes
 }
 
 /** How `openDataplane` found things. */
@@ -226,7 +236,7 @@ export interface KernelPort {
   readonly network: Network
   readonly xfrm: Xfrm
   /** Loads the programs, or adopts those pinned below `bpffs`; `rebuilt` when what is pinned is of another layout or incomplete. */
-  openDataplane(options: { bpffs: string; esp: boolean }): Promise<Dataplane>
+  openDataplane(options: DataplaneOptions): Promise<Dataplane>
   /** CLOCK_MONOTONIC in ns, the clock of path_state. */
   monotonic(): bigint
   close(): void

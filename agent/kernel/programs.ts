@@ -5,6 +5,7 @@ import { type BpfObject, loadObject } from './bpf-object.ts'
 import { KernelError } from './error.ts'
 import type { MapFds } from './maps.ts'
 import type { Hook } from './port.ts'
+import type { MapSizes } from './sizes.ts'
 
 /** BPF_TCX_INGRESS and BPF_TCX_EGRESS of enum bpf_attach_type, linux/bpf.h since 6.6. */
 const INGRESS = 46
@@ -48,7 +49,11 @@ export interface Programs {
  * @param folder where the object files are
  * @throws KernelError, as loadObject; nothing stays loaded then
  */
-export function loadPrograms(folder: string, wanted: readonly Hook[], existing: MapFds = new Map()): Programs {
+export function loadPrograms(
+  folder: string,
+  wanted: readonly Hook[],
+  { existing = new Map(), sizes = {} }: { existing?: MapFds; sizes?: MapSizes } = {},
+): Programs {
   const start = performance.now()
   const objects: BpfObject[] = []
   const close = () => {
@@ -58,7 +63,7 @@ export function loadPrograms(folder: string, wanted: readonly Hook[], existing: 
   const programs = new Map<Hook, number>()
   try {
     for (const file of objectFiles(wanted)) {
-      const object = loadObject(join(folder, file), maps)
+      const object = loadObject(join(folder, file), { existing: maps, sizes })
       objects.push(object)
       for (const [name, fd] of object.maps) if (!maps.has(name)) maps.set(name, fd)
       for (const hook of wanted) {

@@ -19,7 +19,7 @@ export interface SessionPath {
   spiOut: number
   /** Largest outer packet. */
   mtu: number
-  /** Undefined while the peer's outer address on this path is not known. */
+  /** Undefined while the peer's outer address on this path is not known. Its handle follows from session and path, whatever it says. */
   conf: PathConf | undefined
 }
 
@@ -38,14 +38,6 @@ export interface SessionSpec {
   paths: SessionPath[]
   /** AES key and salt for one path, in this node's directions; absent: no ESP on one of the sides. */
   esp?: (path: number, direction: 'tx' | 'rx') => Uint8Array
-}
-
-/** Local session ids: 28 random bits above the path nibble. */
-export function newSid(taken: (sid: number) => boolean): number {
-  for (;;) {
-    const sid = randomInt(1, 2 ** 28) * 16
-    if (!taken(sid)) return sid
-  }
 }
 
 /** SPIs below 256 are reserved (RFC 4303 §2.1). */
@@ -82,7 +74,10 @@ export function sessionResources(session: SessionSpec): Resource[] {
   ]
   for (const { path, spiIn, spiOut, conf, mtu } of session.paths) {
     const handle = handleOf(sid, path)
-    resources.push({ kind: 'path-state', handle }, { kind: 'path-conf', handle, value: conf ?? unknownConf(mtu) })
+    resources.push(
+      { kind: 'path-state', handle },
+      { kind: 'path-conf', handle, value: { ...(conf ?? unknownConf(mtu)), handle } },
+    )
     if (!esp) continue
     const common = { ifId: handle, replayWindow: REPLAY_WINDOW }
     resources.push(
@@ -117,6 +112,8 @@ export function sessionResources(session: SessionSpec): Resource[] {
 /** Packets of the path are accepted, none can be sent on it. */
 function unknownConf(mtu: number): PathConf {
   return {
+    handle: 0,
+    ifindex: 0,
     local: new Uint8Array(16),
     remote: new Uint8Array(16),
     localPort: 0,
@@ -124,8 +121,7 @@ function unknownConf(mtu: number): PathConf {
     family: ABI_FAMILY_NONE,
     ttl: 0,
     mtu,
-    ifindex: 0,
-    reserved: 0,
+    reserved: [0n, 0n],
   }
 }
 

@@ -4,10 +4,18 @@
  */
 
 import type { Event as DataplaneEvent, PathConf, PathState, Peer } from '../../schema/abi.gen.ts'
-import { ABI_FAMILY_NONE, ABI_HASH, ABI_MP_PORT, ABI_PEER_F_ESP, eventType } from '../../schema/abi.gen.ts'
+import {
+  ABI_FAMILY_NONE,
+  ABI_HASH,
+  ABI_MAX_PATHS,
+  ABI_MP_PORT,
+  ABI_PEER_F_ESP,
+  eventType,
+} from '../../schema/abi.gen.ts'
 import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
 import type { Capabilities, Dataplane, KernelPort } from '../kernel/port.ts'
+import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
 import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
 import type { Endpoint, NetPort } from '../mp/net.ts'
@@ -31,6 +39,7 @@ export interface NodeOptions {
   log: Logger
   /** Node id, for the snapshot. */
   node: string
+  sizes: MapSizes
   onHandshakePacket: (packet: Uint8Array, arrival: Arrival) => void
   onEvent: (event: DataplaneEvent) => void
 }
@@ -63,7 +72,7 @@ export class Node {
     const { config, kernel, log } = options
     const capabilities = await kernel.capabilities()
     if (capabilities.problems.length > 0) throw new Error(capabilities.problems.join('; '))
-    const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp })
+    const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp, sizes: options.sizes })
     if (dataplane.reason) log.warn({ reason: dataplane.reason }, `pinned dataplane ${dataplane.adoption}`)
     const wan = new WanLinks({
       wan: config.wan,
@@ -111,7 +120,12 @@ export class Node {
     })
     this.nexthops = new Nexthops(this.reconciler)
     this.fib = new Fib(this.reconciler, this.nexthops)
-    this.sessions = new Sessions({ reconciler: this.reconciler, now: () => this.now(), changed: () => this.save() })
+    this.sessions = new Sessions({
+      reconciler: this.reconciler,
+      places: options.sizes.sessions ?? ABI_MAX_PATHS,
+      now: () => this.now(),
+      changed: () => this.save(),
+    })
     if (parts.dataplane.adoption === 'adopted') {
       const former = readRuntime(options.config.runDir, options.node, ABI_HASH)
       if (typeof former === 'string') options.log.warn({}, `not adopting sessions: ${former}`)
@@ -186,7 +200,7 @@ export class Node {
   // Paths and peers
 
   setPathConf(handle: number, conf: PathConf): void {
-    this.reconciler.want({ kind: 'path-conf', handle, value: conf })
+    this.reconciler.want({ kind: 'path-conf', handle, value: { ...conf, handle } })
   }
 
   pathConf(handle: number): PathConf | undefined {
@@ -271,7 +285,7 @@ export class Node {
   }
 }
 
-/** Outer addresses of a path, from the two ends' addresses. */
+/** Outer addresses of a path, from the two ends' addresses; its handle is given when it is installed. */
 export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: number; mtu: number }): PathConf {
   const [own, peer] = [parseAddress(local.address), parseAddress(remote.address)]
   if (!own || !peer || own.family !== peer.family)
@@ -282,6 +296,8 @@ export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: n
     return field
   }
   return {
+    handle: 0,
+    ifindex: link.ifindex,
     local: wide(own.bytes),
     remote: wide(peer.bytes),
     localPort: local.port,
@@ -289,8 +305,7 @@ export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: n
     family: own.family,
     ttl: 64,
     mtu: link.mtu,
-    ifindex: link.ifindex,
-    reserved: 0,
+    reserved: [0n, 0n],
   }
 }
 

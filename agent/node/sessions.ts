@@ -1,7 +1,8 @@
 /** The MP sessions of one node as resources, with the ids and SPIs that they hold; adoption of those that a former agent left. */
-import { newSid, newSpi, type SessionSpec, sessionResources } from '../mp/session.ts'
+import { newSpi, type SessionSpec, sessionResources } from '../mp/session.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
+import { SidPool } from './sid-pool.ts'
 
 /** A session as the agent remembers it; its keys are in the kernel only. */
 export interface LiveSession {
@@ -16,6 +17,8 @@ export interface LiveSession {
 
 export interface SessionsOptions {
   reconciler: Reconciler
+  /** Entries of the sessions map. */
+  places: number
   /** ms, monotonic. */
   now: () => number
   /** The list of sessions has changed. */
@@ -30,12 +33,20 @@ export class Sessions {
   /** Keys of each session's resources. */
   readonly #keys = new Map<number, string[]>()
   readonly #spis = new Set<number>()
-  #found: Map<number, Resource[]> | undefined
+  readonly #sids: SidPool
+  /** What a former agent left, by session. */
+  #found: Map<number, Resource[]>
 
   constructor(options: SessionsOptions) {
     this.#reconciler = options.reconciler
     this.#now = options.now
     this.#changed = options.changed
+    this.#sids = new SidPool(options.places)
+    this.#found = bySession(options.reconciler.observed())
+    for (const [sid, resources] of this.#found) {
+      this.#sids.adopt(sid, placesOf(resources.map(resource => ({ path: (handleIn(resource) ?? 0) & 15 }))))
+      this.#giveBackSid(sid, resources.map(keyOf))
+    }
   }
 
   get size(): number {
@@ -50,8 +61,13 @@ export class Sessions {
     return this.#live.values()
   }
 
-  newSid(): number {
-    return newSid(sid => this.#live.has(sid))
+  /** Id for a session of these paths; undefined when there is no room for another. */
+  newSid(paths: readonly { path: number }[]): number | undefined {
+    return this.#sids.take(placesOf(paths))
+  }
+
+  #giveBackSid(sid: number, keys: readonly string[]): void {
+    this.#sids.giveBack(sid, () => !keys.some(key => this.#reconciler.exists(key)))
   }
 
   newSpi(): number {
@@ -85,11 +101,13 @@ export class Sessions {
     return live
   }
 
-  /** The caller flushes. */
+  /** Also of an id that no session was made of. The caller flushes. */
   remove(sid: number): void {
     const live = this.#live.get(sid)
+    const keys = this.#keys.get(sid) ?? []
+    for (const key of keys) this.#reconciler.drop(key)
+    this.#giveBackSid(sid, keys)
     if (!live) return
-    for (const key of this.#keys.get(sid) ?? []) this.#reconciler.drop(key)
     for (const { spiIn } of live.paths) this.releaseSpi(spiIn)
     this.#live.delete(sid)
     this.#keys.delete(sid)
@@ -98,13 +116,13 @@ export class Sessions {
 
   /** Takes over a session of the former agent as it stands in the kernel. False when it is not whole. */
   adopt(live: LiveSession): boolean {
-    this.#found ??= bySession(this.#reconciler.observed())
     const mine = this.#found.get(live.sid) ?? []
     // Entry, then state and addresses of each path, then two SAs and a policy.
     const whole = 1 + live.paths.length * (live.esp ? 5 : 2)
     if (this.#live.has(live.sid) || mine.length !== whole) return false
     for (const resource of mine) this.#reconciler.want(resource)
     for (const { spiIn } of live.paths) this.#spis.add(spiIn)
+    this.#sids.adopt(live.sid, placesOf(live.paths))
     this.#live.set(live.sid, live)
     this.#keys.set(live.sid, mine.map(keyOf))
     return true
@@ -112,13 +130,17 @@ export class Sessions {
 
   /** Nothing more will be adopted. */
   adopted(): void {
-    this.#found = undefined
+    this.#found = new Map()
   }
 
   /** ms since the session was made. */
   ageMs(live: LiveSession): number {
     return Math.max(0, this.#now() - live.created)
   }
+}
+
+function placesOf(paths: readonly { path: number }[]): number {
+  return 1 + Math.max(0, ...paths.map(({ path }) => path))
 }
 
 /** Sorted once: a gateway comes back with 10,000 sessions. */

@@ -13,10 +13,8 @@
 #include "checksum.h"
 #include "drop.h"
 #include "parse.h"
+#include "session.h"
 #include "tag.h"
-
-#define HANDLE_SID(handle) ((handle) & ~(MP_PATHS - 1))
-#define HANDLE_PATH(handle) ((handle) & (MP_PATHS - 1))
 
 #define OUTER_IPV4 (sizeof(struct iphdr) + sizeof(struct udphdr))
 #define OUTER_IPV6 (sizeof(struct ipv6hdr) + sizeof(struct udphdr))
@@ -34,13 +32,6 @@ struct outer6 {
 	struct udphdr udp;
 	struct mp_hdr mp;
 };
-
-static __always_inline struct session *session_of(__u32 handle)
-{
-	__u32 sid = HANDLE_SID(handle);
-
-	return bpf_map_lookup_elem(&sessions, &sid);
-}
 
 /* Makes `length` bytes of room behind the Ethernet header and lets skb->protocol say the outer family. */
 static __always_inline int make_room(struct __sk_buff *skb, bool inner6, bool outer6, __u32 length)
@@ -68,7 +59,6 @@ static __always_inline void mp_fill(struct mp_hdr *mp, enum mp_type type, __u32 
 
 static __always_inline void path_sent(struct path_state *state, __u32 bytes, __u64 now)
 {
-	__sync_fetch_and_add(&state->tx_packets, 1);
 	__sync_fetch_and_add(&state->tx_bytes, bytes);
 	state->last_tx_ns = now;
 	count(COUNT_MP_OUT);
@@ -102,9 +92,8 @@ static __always_inline int store_outer6(struct __sk_buff *skb, struct outer6 *ou
 /* The payload is the IP packet behind the Ethernet header. `session` is the handle's own. */
 static __always_inline int encap(struct __sk_buff *skb, __u32 handle, const struct session *session, enum mp_type type)
 {
-	struct path_conf *conf = bpf_map_lookup_elem(&path_conf, &handle);
-	struct path_state *state = bpf_map_lookup_elem(&path_state, &handle);
-	__u32 peer_index = session->peer;
+	struct path_conf *conf = path_conf_of(handle);
+	struct path_state *state = path_state_of(handle);
 	__u64 payload[TAG_PAYLOAD_WORDS], now;
 	__u32 length, policy_version = 0;
 	struct peer *peer;
@@ -129,7 +118,7 @@ static __always_inline int encap(struct __sk_buff *skb, __u32 handle, const stru
 	inner6 = *(__u8 *)payload >> 4 == 6;
 	/* RFC 6040, normal mode: DSCP and ECN as they are. */
 	tos = inner6 ? *(__u8 *)payload << 4 | ((__u8 *)payload)[1] >> 4 : ((__u8 *)payload)[1];
-	peer = bpf_map_lookup_elem(&peers, &peer_index);
+	peer = peer_of(session->peer);
 	if (peer)
 		policy_version = peer->policy_version;
 

@@ -102,8 +102,7 @@ static __always_inline bool icmp_source(struct __sk_buff *skb, const struct jour
 	__be32 ipv4 = 0;
 
 	if (j->origin == FROM_LAN) {
-		__u32 ifindex = skb->ifindex;
-		struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
+		struct port *port = port_of(skb->ifindex);
 
 		if (!port)
 			return false;
@@ -208,15 +207,13 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	struct nexthop *nexthop = NULL;
 	struct peer *peer;
 	__u32 *index;
-	__u32 target;
 
 	index = fib_lookup(j->key.vrf, j->family, j->key.src);
 	if (index)
 		nexthop = bpf_map_lookup_elem(&nexthops, index);
 	if (!config || !nexthop || nexthop->kind != NH_PEER || keep_apart(j, nexthop) != GO_ON)
 		return TC_ACT_SHOT;
-	target = nexthop->target;
-	peer = bpf_map_lookup_elem(&peers, &target);
+	peer = peer_of(nexthop->target);
 	if (!peer)
 		return TC_ACT_SHOT;
 	return hand_to_peer(skb, config, peer, nexthop->flags & NH_F_SECURE);

@@ -4,22 +4,22 @@
 #define BRANCHLINE_PEER_H
 
 #include "drop.h"
-
-static __always_inline struct node_config *node_config(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&node, &zero);
-}
+#include "session.h"
 
 /* Path handle for the peer's next packet, 0: none usable. */
 static __always_inline __u32 choose_path(const struct peer *peer)
 {
-	if (peer->path_best < MP_PATHS && peer->path_mask >> peer->path_best & 1)
-		return peer->sid | peer->path_best;
+	/* One load, see abi.h: with one session's id and another's paths, a packet would be lost. */
+	union {
+		__u64 word;
+		struct { __u32 sid; __u16 mask; __u8 best, flags; } is;
+	} now = { .word = *(const volatile __u64 *)peer };
+
+	if (now.is.best < MP_PATHS && now.is.mask >> now.is.best & 1)
+		return now.is.sid | now.is.best;
 	for (__u32 path = 0; path < MP_PATHS; path++)
-		if (peer->path_mask >> path & 1)
-			return peer->sid | path;
+		if (now.is.mask >> path & 1)
+			return now.is.sid | path;
 	return 0;
 }
 

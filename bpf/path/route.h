@@ -36,14 +36,13 @@ static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, con
 				   const struct nexthop *nexthop)
 {
 	bool secure = nexthop->flags & NH_F_SECURE;
-	__u32 target = nexthop->target;
 	struct peer *peer;
 	__u32 mtu;
 	int result;
 
-	if (j->origin != FROM_LAN && target == j->peer)
+	if (j->origin != FROM_LAN && nexthop->target == j->peer)
 		return DROP(DROP_LOOP);
-	peer = bpf_map_lookup_elem(&peers, &target);
+	peer = peer_of(nexthop->target);
 	if (!peer)
 		return DROP(DROP_NO_PEER);
 	if (j->ttl <= 1)

@@ -24,7 +24,7 @@ export class BenchPrograms implements Disposable {
 
   /** @param name of bpf/bench/<name>.bpf.c @param existing maps to share with other objects instead of making them */
   constructor(name: string, random: Random, existing: ReadonlyMap<string, number> = new Map()) {
-    this.#object = loadObject(join(FOLDER, `${name}.bpf.o`), existing)
+    this.#object = loadObject(join(FOLDER, `${name}.bpf.o`), { existing })
     this.#random = random
   }
 

@@ -13,6 +13,7 @@ import { pinObject } from '../../agent/kernel/bpf-object.ts'
 import { cable, expectCode, type Machine } from '../../agent/kernel/conformance.ts'
 import type { Dataplane, Link } from '../../agent/kernel/port.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
+import { zeroPathState } from '../../agent/plan/values.ts'
 import { ABI_MP_PORT, type Event, eventType } from '../../schema/abi.gen.ts'
 import { linuxMachine } from './kernel-machine.ts'
 
@@ -119,7 +120,21 @@ it.each([
     'a map has another shape',
     () => {
       unlinkSync(pin('maps/ports'))
-      bpftool('map', 'create', pin('maps/ports'), 'type', 'hash', 'key', '4', 'value', '8', 'entries', '8', 'name', 'x')
+      bpftool(
+        'map',
+        'create',
+        pin('maps/ports'),
+        'type',
+        'array',
+        'key',
+        '4',
+        'value',
+        '8',
+        'entries',
+        '8',
+        'name',
+        'x',
+      )
     },
     /^pinned map ports has value size 8 instead of \d+$/,
   ],
@@ -145,6 +160,22 @@ it.each([
   expect(second.attached()).toEqual([])
   machine.restart()
   expect((await open()).adoption).toBe('adopted')
+})
+
+it('gives maps the size of the role, and rebuilds those of another', async () => {
+  const sizes = { path_state: 64 }
+  const small = await machine.kernel.openDataplane({ bpffs: machine.bpffs, esp: false, sizes })
+  small.maps.pathState.set(0x1003f0, zeroPathState())
+  await expectCode(() => small.maps.pathState.set(0x100400, zeroPathState()), 'E2BIG')
+  machine.restart()
+  expect(await machine.kernel.openDataplane({ bpffs: machine.bpffs, esp: false, sizes })).toMatchObject({
+    adoption: 'adopted',
+  })
+  machine.restart()
+  expect(await open()).toMatchObject({
+    adoption: 'rebuilt',
+    reason: 'pinned map path_state has max entries 64 instead of 65536',
+  })
 })
 
 it('does not take a pin for an attachment that is none', async () => {

@@ -97,7 +97,7 @@ describe.each(FAMILIES)('IPv%i', family => {
     })
 
     it('says nothing from a port without an address of the family', () => {
-      rig.maps.ports.set(1, { vrf: VRF, addr4: 0, addr6: new Uint8Array(16), flags: 0 })
+      rig.maps.ports.set(1, { ifindex: 1, vrf: VRF, addr4: 0, flags: 0, addr6: new Uint8Array(16) })
       const out = rig.run('lan', ethernet(ip(to(10), udp(7, 8))))
       expectOutcome(out, { verdict: SHOT, drops: { unreachable: 1 }, counters: { 'lan-in': 1 } })
     })
@@ -150,7 +150,8 @@ describe.each(FAMILIES)('IPv%i', family => {
       ['a port nobody configured', () => rig.maps.ports.delete(1)],
       [
         'a port without VRF',
-        () => rig.maps.ports.set(1, { vrf: 0, addr4: be32('10.1.0.1'), addr6: new Uint8Array(16), flags: 0 }),
+        () =>
+          rig.maps.ports.set(1, { ifindex: 1, vrf: 0, addr4: be32('10.1.0.1'), flags: 0, addr6: new Uint8Array(16) }),
       ],
     ])('%s', (_name, spoil) => {
       spoil()

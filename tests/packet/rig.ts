@@ -15,6 +15,7 @@ import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
 import type { Hook, Maps } from '../../agent/kernel/port.ts'
 import { type RunContext, runProgram } from '../../agent/kernel/prog-run.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
+import { edgeSizes } from '../../agent/kernel/sizes.ts'
 import { zeroPathState } from '../../agent/plan/values.ts'
 import {
   ABI_FAMILY_IPV4,
@@ -76,7 +77,7 @@ export class Rig implements Disposable {
   readonly #loaded
 
   constructor(hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress']) {
-    this.#loaded = loadPrograms(findObjectFolder(), hooks)
+    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: edgeSizes })
     this.fds = this.#loaded.maps
     this.maps = openMaps(this.fds)
     this.#routes()
@@ -88,7 +89,7 @@ export class Rig implements Disposable {
     const { maps } = this
     this.setNode({})
     maps.flows.deleteMany(maps.flows.entries().map(([key]) => key))
-    maps.ports.set(1, { vrf: VRF, addr4: be32('10.1.0.1'), addr6: address('fd01::1'), flags: 0 })
+    maps.ports.set(1, { ifindex: 1, vrf: VRF, addr4: be32('10.1.0.1'), addr6: address('fd01::1'), flags: 0 })
     this.setSession(SID, {})
     this.setSession(OTHER_SID, { remoteSid: 0x800, peer: 8, vaddrRemote: be32(OTHER), pathMask: 1 })
     for (const handle of [SID, SID | 1, OTHER_SID]) {
@@ -150,6 +151,8 @@ export class Rig implements Disposable {
   setPath(handle: number, change: Partial<PathConf>): void {
     const family = handle & 1 ? 6 : 4
     this.maps.pathConf.set(handle, {
+      handle,
+      ifindex: 1,
       local: bytes16(WAN[family].local),
       remote: bytes16(WAN[family].remote),
       localPort: 2426,
@@ -157,8 +160,7 @@ export class Rig implements Disposable {
       family: family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
       ttl: 64,
       mtu: 1500,
-      ifindex: 1,
-      reserved: 0,
+      reserved: [0n, 0n],
       ...change,
     })
   }

@@ -98,6 +98,8 @@ describe.each([4, 6] as const)('IPv%i outside', outside => {
     ['none', 0],
     ['with a path in its low bits', SID | 1],
     ['the peer’s, not ours', 0x900],
+    ['of an earlier session at the same place', SID + 0x100_000],
+    ['beyond the places of this node', 0xfff0],
     ['all ones', 0xffffffff],
   ])('refuses a session that is %s', (_name, session) => {
     expectRefused(frameOf(outside, message(outside, { session })), 'mp-no-session')
@@ -110,6 +112,13 @@ describe.each([4, 6] as const)('IPv%i outside', outside => {
   it('refuses a path that exists in the session but not in the map', () => {
     rig.maps.pathState.delete(SID | pathOf(outside))
     expectRefused(frameOf(outside, message(outside)), 'mp-path')
+  })
+
+  it('takes no other session’s path for one of its own', () => {
+    rig.setSession(SID, { pathMask: 7 })
+    rig.setState(SID + 0x20, {})
+    expectRefused(frameOf(outside, message(outside, { path: 2 })), 'mp-path')
+    rig.maps.pathState.delete(SID + 0x20)
   })
 
   describe('forged', () => {

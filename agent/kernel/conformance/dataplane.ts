@@ -2,13 +2,18 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import {
   ABI_HASH,
   ABI_MAX_NEXTHOPS,
+  ABI_MAX_PEERS,
   ABI_MAX_PORTS,
+  ABI_PORT_PROBES,
   type FlowKey,
   nexthopKind,
   type PathState,
   type Port,
   pathStateCodec,
+  type Session,
+  sessionCodec,
 } from '../../../schema/abi.gen.ts'
+import { formatBe32 } from '../../../schema/address.ts'
 import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
 import type { Dataplane, Link } from '../port.ts'
 
@@ -16,7 +21,7 @@ const NOBODY = 9999
 
 export function dataplaneConformance(machine: MachineUnderTest): void {
   const open = ({ kernel, bpffs }: Machine) => kernel.openDataplane({ bpffs, esp: false })
-  const port = (vrf: number): Port => ({ vrf, addr4: 0, addr6: new Uint8Array(16), flags: 0 })
+  const port = (ifindex: number, vrf: number): Port => ({ ifindex, vrf, addr4: 0, flags: 0, addr6: new Uint8Array(16) })
   const byKey = <K, V>(entries: [K, V][]) => entries.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
 
   describe('maps', () => {
@@ -25,42 +30,71 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       dataplane = await open(machine())
     })
 
-    it('of the hash kind hold what was written until it is deleted', () => {
+    it('hold what was written until it is deleted', () => {
       const { ports } = dataplane.maps
       expect(ports.get(3)).toBeUndefined()
-      ports.set(3, port(1))
-      ports.set(3, port(2))
-      ports.set(4, port(7))
-      expect(ports.get(3)).toEqual(port(2))
+      ports.set(3, port(3, 1))
+      ports.set(3, port(3, 2))
+      ports.set(4, port(4, 7))
+      expect(ports.get(3)).toEqual(port(3, 2))
       expect(byKey(ports.entries())).toEqual([
-        [3, port(2)],
-        [4, port(7)],
+        [3, port(3, 2)],
+        [4, port(4, 7)],
       ])
       expect(ports.delete(3)).toBe(true)
       expect(ports.delete(3)).toBe(false)
-      expect(ports.entries()).toEqual([[4, port(7)]])
+      expect(ports.entries()).toEqual([[4, port(4, 7)]])
     })
 
-    it('of the hash kind are full at their size, but entries can still be replaced', async () => {
-      const { ports } = dataplane.maps
-      ports.setMany(Array.from({ length: ABI_MAX_PORTS }, (_, index) => [index, port(index)]))
-      await expectCode(() => ports.set(ABI_MAX_PORTS, port(1)), 'E2BIG')
+    it('are full at their size, but entries can still be replaced', async () => {
+      const { vaddrs } = dataplane.maps
+      const vaddr = (index: number) => formatBe32(0x64400000 + index)
+      vaddrs.setMany(Array.from({ length: ABI_MAX_PEERS }, (_, index) => [vaddr(index), index]))
+      await expectCode(() => vaddrs.set(vaddr(ABI_MAX_PEERS), 1), 'E2BIG')
       await expectCode(
         () =>
-          ports.setMany([
-            [0, port(5)],
-            [ABI_MAX_PORTS, port(1)],
+          vaddrs.setMany([
+            [vaddr(0), 5],
+            [vaddr(ABI_MAX_PEERS), 1],
           ]),
         'E2BIG',
       )
-      expect(ports.get(0)).toEqual(port(5))
-      expect(ports.entries().length).toBe(ABI_MAX_PORTS)
-      ports.deleteMany([0, 9999, 1, 2])
-      expect(ports.entries().length).toBe(ABI_MAX_PORTS - 3)
-      ports.set(ABI_MAX_PORTS, port(1))
+      expect(vaddrs.get(vaddr(0))).toEqual(5)
+      expect(vaddrs.entries().length).toBe(ABI_MAX_PEERS)
+      vaddrs.deleteMany([vaddr(0), '10.0.0.1', vaddr(1), vaddr(2)])
+      expect(vaddrs.entries().length).toBe(ABI_MAX_PEERS - 3)
+      vaddrs.set(vaddr(ABI_MAX_PEERS), 1)
     })
 
-    it('of the array kind hold every index, and list those that are not zero', async () => {
+    it('with named places find the next free one near by, and say when there is none', async () => {
+      const { ports } = dataplane.maps
+      // All of these want the same place.
+      const crowd = Array.from({ length: ABI_PORT_PROBES }, (_, index) => 5 + index * ABI_MAX_PORTS)
+      const late = 5 + ABI_PORT_PROBES * ABI_MAX_PORTS
+      ports.setMany(crowd.map(ifindex => [ifindex, port(ifindex, 1)]))
+      for (const ifindex of crowd) expect(ports.get(ifindex)).toEqual(port(ifindex, 1))
+      await expectCode(() => ports.set(late, port(late, 1)), 'E2BIG')
+      expect(ports.delete(crowd[2] ?? 0)).toBe(true)
+      expect(ports.get(crowd[3] ?? 0)).toBeDefined()
+      ports.set(late, port(late, 2))
+      expect(ports.entries().length).toBe(ABI_PORT_PROBES)
+    })
+
+    it('with named places tell a place from its holder', async () => {
+      const { sessions, pathConf } = dataplane.maps
+      const session: Session = { ...sessionCodec.decode(new Uint8Array(sessionCodec.size)), sid: 0x00100170, peer: 3 }
+      sessions.set(session.sid, session)
+      expect(sessions.get(0x00100170)).toEqual(session)
+      // Same place, another name; and a name whose place this map has not.
+      expect(sessions.get(0x00200170)).toBeUndefined()
+      expect(sessions.delete(0x00200170)).toBe(false)
+      await expectCode(() => sessions.set(0x00200170, session), 'E2BIG')
+      expect(pathConf.get(0x00100170)).toBeUndefined()
+      expect(sessions.delete(0x00100170)).toBe(true)
+      expect(sessions.entries()).toEqual([])
+    })
+
+    it('of the plain array kind hold every index, and list those that are not zero', async () => {
       const { nexthops } = dataplane.maps
       const zero = { kind: 0, flags: 0, reserved: 0, target: 0 }
       const hop = { kind: nexthopKind.NH_PEER, flags: 1, reserved: 0, target: 0xfffffff0 }
@@ -101,17 +135,17 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
         sid,
         pathMask: 1,
         pathBest: 0,
+        flags: 0,
         policyVersion: 0,
         mtuSecure: 1,
         mtuClear: 2,
-        flags: 0,
       })
-      peers.setMany(Array.from({ length: 5000 }, (_, index) => [index, peer(index << 4)]))
+      peers.setMany(Array.from({ length: 5000 }, (_, index) => [index + 1, peer((index + 1) << 4)]))
       const entries = peers.entries()
       expect(entries.length).toBe(5000)
-      expect(new Map(entries).get(4999)).toEqual(peer(4999 << 4))
-      peers.deleteMany(Array.from({ length: 4999 }, (_, index) => index))
-      expect(peers.entries()).toEqual([[4999, peer(4999 << 4)]])
+      expect(new Map(entries).get(5000)).toEqual(peer(5000 << 4))
+      peers.deleteMany(Array.from({ length: 4999 }, (_, index) => index + 1))
+      expect(peers.entries()).toEqual([[5000, peer(5000 << 4)]])
     })
 
     it('hold addresses as text, byte arrays and 64-bit numbers', () => {
@@ -120,11 +154,12 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       expect(vaddrs.entries()).toEqual([['100.64.0.9', 5]])
       const state: PathState = {
         ...pathStateCodec.decode(new Uint8Array(pathStateCodec.size)),
+        handle: 0xffffffe1,
         txNumber: (1n << 43n) - 1n,
         window: Array.from({ length: 64 }, (_, index) => (1n << 63n) + BigInt(index)),
       }
-      pathState.set(0xfffffff1, state)
-      expect(pathState.entries()).toEqual([[0xfffffff1, state]])
+      pathState.set(0xffffffe1, state)
+      expect(pathState.entries()).toEqual([[0xffffffe1, state]])
       const key: FlowKey = {
         vrf: 1,
         proto: 6,
@@ -202,15 +237,15 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       const [link] = await cable(machine(), 'wan0', 'net0')
       const first = await open(machine())
       expect(first).toMatchObject({ adoption: 'created', reason: undefined })
-      first.maps.ports.set(3, port(1))
+      first.maps.ports.set(3, port(3, 1))
       first.attach('wan', link.ifindex)
       machine().restart()
       const second = await open(machine())
       expect(second).toMatchObject({ adoption: 'adopted', reason: undefined })
-      expect(second.maps.ports.entries()).toEqual([[3, port(1)]])
+      expect(second.maps.ports.entries()).toEqual([[3, port(3, 1)]])
       expect(second.attached()).toEqual([{ hook: 'wan', ifindex: link.ifindex }])
-      second.maps.ports.set(4, port(2))
-      expect(second.maps.ports.get(4)).toEqual(port(2))
+      second.maps.ports.set(4, port(4, 2))
+      expect(second.maps.ports.get(4)).toEqual(port(4, 2))
     })
 
     it('forgets attachments to devices that went meanwhile', async () => {
@@ -227,7 +262,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       const node = first.maps.node.get(0)
       if (!node) throw new Error('no node entry')
       first.maps.node.set(0, { ...node, abiHash: 1n })
-      first.maps.ports.set(3, port(1))
+      first.maps.ports.set(3, port(3, 1))
       first.attach('wan', link.ifindex)
       machine().restart()
       const second = await open(machine())
@@ -241,7 +276,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
     it('finds nothing after destroy', async () => {
       const [link] = await cable(machine(), 'wan0', 'net0')
       const first = await open(machine())
-      first.maps.ports.set(3, port(1))
+      first.maps.ports.set(3, port(3, 1))
       first.attach('wan', link.ifindex)
       first.destroy()
       const second = await open(machine())

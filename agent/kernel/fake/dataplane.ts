@@ -7,7 +7,7 @@ import {
   ABI_MAX_PEERS,
   ABI_MAX_PORTS,
   ABI_MAX_ROUTES,
-  ABI_MAX_SESSIONS,
+  ABI_PORT_PROBES,
   counterNames,
   dropReasonNames,
   type Event,
@@ -21,27 +21,31 @@ import {
   portCodec,
   sessionCodec,
 } from '../../../schema/abi.gen.ts'
-import { u32Codec } from '../../../schema/codec.ts'
+import { type Codec, u32Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
 import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from '../map-codecs.ts'
+import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from '../named-map.ts'
 import type { Adoption, Dataplane, Hook, Maps, ProgramInfo } from '../port.ts'
 import { hooksFor } from '../programs.ts'
+import type { MapSizes } from '../sizes.ts'
 import { FakeMap } from './map.ts'
 
-export function fakeMaps(): Maps {
+export function fakeMaps(sizes: MapSizes = {}): Maps {
+  const array = <V>(name: string, limit: number, codec: Codec<V>) =>
+    new FakeMap(name, 'array', sizes[name] ?? limit, u32Codec, codec)
   const maps: Maps = {
-    node: new FakeMap('node', 'array', 1, u32Codec, nodeConfigCodec),
-    sessions: new FakeMap('sessions', 'hash', ABI_MAX_SESSIONS, u32Codec, sessionCodec),
-    peers: new FakeMap('peers', 'hash', ABI_MAX_PEERS, u32Codec, peerCodec),
-    pathConf: new FakeMap('path_conf', 'hash', ABI_MAX_PATHS, u32Codec, pathConfCodec),
-    pathState: new FakeMap('path_state', 'hash', ABI_MAX_PATHS, u32Codec, pathStateCodec),
-    nexthops: new FakeMap('nexthops', 'array', ABI_MAX_NEXTHOPS, u32Codec, nexthopCodec),
+    node: array('node', 1, nodeConfigCodec),
+    sessions: sessionsById(array('sessions', ABI_MAX_PATHS, sessionCodec)),
+    peers: peersByIndex(array('peers', ABI_MAX_PEERS, peerCodec)),
+    pathConf: pathConfByHandle(array('path_conf', ABI_MAX_PATHS, pathConfCodec)),
+    pathState: pathStateByHandle(array('path_state', ABI_MAX_PATHS, pathStateCodec)),
+    nexthops: array('nexthops', ABI_MAX_NEXTHOPS, nexthopCodec),
     fib: joinFamilies(
       new FakeMap('fib4', 'lpm', ABI_MAX_ROUTES, fib4Codec, u32Codec),
       new FakeMap('fib6', 'lpm', ABI_MAX_ROUTES, fib6Codec, u32Codec),
     ),
     flows: new FakeMap('flows', 'lru', ABI_MAX_FLOWS, flowKeyCodec, flowCodec),
-    ports: new FakeMap('ports', 'hash', ABI_MAX_PORTS, u32Codec, portCodec),
+    ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
     vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
   }
   markLayout(maps)

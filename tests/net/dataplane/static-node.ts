@@ -11,6 +11,7 @@ import {
   loadPrograms,
   type Programs,
 } from '../../../agent/kernel/programs.ts'
+import { edgeSizes } from '../../../agent/kernel/sizes.ts'
 import { zeroPathState } from '../../../agent/plan/values.ts'
 import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
@@ -45,7 +46,7 @@ export class StaticNode implements Disposable {
   constructor(namespace: Namespace, options: { vaddr: string; secure: boolean; mpMtu: number }) {
     this.namespace = namespace
     this.vaddr = options.vaddr
-    this.#programs = loadPrograms(findObjectFolder(), hooksFor(options.secure))
+    this.#programs = loadPrograms(findObjectFolder(), hooksFor(options.secure), { sizes: edgeSizes })
     this.maps = openMaps(this.#programs.maps)
     // Below 1280 the kernel takes IPv6 off a device, and XFRM then builds no bundle for IPv6 packets (XfrmOutBundleGenError).
     const deviceMtu = Math.max(1280, options.mpMtu)
@@ -94,12 +95,8 @@ export class StaticNode implements Disposable {
   }
 
   addPort(device: string, addr4: string, addr6: string): void {
-    this.maps.ports.set(this.namespace.ifindex(device), {
-      vrf: VRF,
-      addr4: be32(addr4),
-      addr6: bytes16(addr6),
-      flags: 0,
-    })
+    const ifindex = this.namespace.ifindex(device)
+    this.maps.ports.set(ifindex, { ifindex, vrf: VRF, addr4: be32(addr4), flags: 0, addr6: bytes16(addr6) })
     this.attach('lan', device)
   }
 
@@ -119,6 +116,8 @@ export class StaticNode implements Disposable {
       rxKey,
     })
     this.maps.pathConf.set(sid, {
+      handle: sid,
+      ifindex: this.namespace.ifindex(end.device),
       local: bytes16(end.local),
       remote: bytes16(end.remote),
       localPort: 2426,
@@ -126,8 +125,7 @@ export class StaticNode implements Disposable {
       family: address?.family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
       ttl: 64,
       mtu: end.wanMtu,
-      ifindex: this.namespace.ifindex(end.device),
-      reserved: 0,
+      reserved: [0n, 0n],
     })
     this.maps.pathState.set(sid, zeroPathState())
     this.maps.peers.set(peer, {
