@@ -68,5 +68,7 @@ export type RouteMessage = z.infer<typeof routeMessageSchema>
 export const ROUTE_PORT = 2427
 /** Bytes of data in one record; a longer message takes several. */
 export const MAX_RECORD = 1 << 16
-/** Bytes of CBOR of one message. */
-export const MAX_MESSAGE = 1 << 24
+/** Bytes of CBOR of one message: what a node takes apart in one go, while everything else waits. */
+export const MAX_MESSAGE = 1 << 17
+/** Prefixes that a sender puts into one message; longer lists take several. Fits into one record, owners' names and all. */
+export const PREFIXES_PER_MESSAGE = 300

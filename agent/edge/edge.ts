@@ -198,7 +198,7 @@ export class Edge {
     const subnets = JSON.stringify(this.subnets())
     if (subnets === this.#announced) return
     this.#announced = subnets
-    for (const uplink of this.uplinks.values()) uplink.announce(true)
+    for (const uplink of this.uplinks.values()) uplink.announce()
     this.node.save()
   }
 

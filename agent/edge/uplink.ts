@@ -18,6 +18,7 @@ import { PathWatch } from '../mp/path-watch.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { pathConfOf } from '../node/node.ts'
+import { Announcer } from './announcer.ts'
 import { type Candidate, candidates } from './candidates.ts'
 import { EdgeHandshake, type Offer, retryPauseMs } from './handshake.ts'
 import { Retirement } from './retirement.ts'
@@ -46,6 +47,7 @@ export class Uplink {
   readonly #context: UplinkContext
   readonly #paths: PathWatch
   readonly #route: UplinkRoute
+  readonly #announcer = new Announcer()
   state: UplinkState = 'connecting'
   reason: string | undefined
   addresses: UplinkAddresses | undefined
@@ -257,8 +259,7 @@ export class Uplink {
       return
     }
     await this.#route.dial(addresses.vaddrLocal, addresses.vaddrRemote, remoteSid, secrets)
-    this.announce(true)
-    this.#route.send({ type: 'end-of-rib' })
+    for (const message of this.#announcer.burst(this.#context.subnets())) this.#route.send(message)
   }
 
   /** The gateway sends on this session from now on. */
@@ -296,8 +297,10 @@ export class Uplink {
     if (this.state === 'up') this.#setState('stale')
   }
 
-  announce(full: boolean): void {
-    this.#route.send({ type: 'announce', full, subnets: this.#context.subnets() })
+  /** The subnets, or their flags, have changed. */
+  announce(): void {
+    if (!this.#route.open) return
+    for (const message of this.#announcer.difference(this.#context.subnets())) this.#route.send(message)
   }
 
   sendGrant(): void {

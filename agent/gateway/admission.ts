@@ -188,7 +188,7 @@ function newPeer(context: AdmissionContext, grant: GrantBody, init: InitPayload)
     policyVersion: init.policyVersion,
     vrf: undefined,
     route: undefined,
-    announced: new Map(),
+    withheld: [],
     since: context.node.now(),
   }
   // The enterprise's VRF exists from the first connect on; the session's packets are looked up in it.

@@ -28,7 +28,7 @@ import { type EdgePeer, EdgePeers } from './peers.ts'
 import { adoptPeers, snapshotPeers } from './restart.ts'
 import { acceptRouteSession } from './route-listener.ts'
 import { type RoutePeerContext, renewGrant } from './route-peer.ts'
-import { Vrfs } from './vrfs.ts'
+import { type Vrf, Vrfs } from './vrfs.ts'
 
 export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
   identity: Identity
@@ -78,7 +78,12 @@ export class Gateway {
     this.#options = options
     this.#pool = new AddressPool(options.identity.virtualPool())
     this.#prober = new Prober(options.net)
-    this.vrfs = new Vrfs(node.fib, () => this.#flush())
+    this.vrfs = new Vrfs({
+      fib: node.fib,
+      flush: () => this.#flush(),
+      onTaken: (vrf, taken) => this.#reportTaken(vrf, taken),
+      onError: error => node.log.error({ err: error }, 'routes not told'),
+    })
     const context = this.#admissionContext()
     this.#responder = createResponder({
       staticKey: options.identity.staticKey,
@@ -112,6 +117,7 @@ export class Gateway {
       policyLearned: (peer, version) => this.#policyLearned(peer, version),
       report: options.report,
       changed: () => node.save(),
+      failed: error => node.log.error({ err: error }, 'routes not told'),
     }
     const { peers } = this
     this.#events = new DataplaneEvents({ node, peers, moved: (peer, sid) => this.#moved(peer, sid) })
@@ -257,8 +263,15 @@ export class Gateway {
   #expireStale(peer: EdgePeer): void {
     this.#later(this.node.config.timers.staleRoutesMs, () => {
       if (peer.route || this.peers.get(peer.node) !== peer || !peer.vrf) return
-      this.vrfs.withdraw(peer.vrf, peer.vrf.table.sweepStale(peer.node))
+      this.vrfs.withdrawn(peer.vrf, peer.vrf.table.sweepStale(peer.node))
     })
+  }
+
+  #reportTaken(vrf: Vrf, { owner, prefix }: { owner: string; prefix: string }): void {
+    const name = vrf.members.get(owner)?.name ?? owner
+    const message = `${prefix} of ${name} is taken: nothing overlaps it any more`
+    this.#options.report({ severity: 'info', code: 'prefix-taken', message, detail: { prefix, node: owner } })
+    this.node.save()
   }
 
   async #switchTo(peer: EdgePeer, sid: number): Promise<void> {

@@ -9,7 +9,7 @@ import type { Prober } from '../mp/prober.ts'
 import type { Node } from '../node/node.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
 import type { RoutePeerContext } from './route-peer.ts'
-import { refuse } from './route-peer.ts'
+import { refuse, subnetsOf } from './route-peer.ts'
 
 export interface LivenessOptions {
   node: Node
@@ -57,7 +57,10 @@ export class Liveness {
     this.#enter(peer, 'lost')
     const message = `${peer.grant.nodeName} is silent; its prefixes are withdrawn`
     this.#options.report({ severity: 'warning', code: 'edge-lost', message, detail: { node: peer.node } })
-    if (peer.vrf) this.#options.routes.vrfs.withdraw(peer.vrf, peer.vrf.table.withdrawAll(peer.node))
+    const { vrf } = peer
+    if (!vrf) return
+    peer.withheld = [...subnetsOf(peer), ...vrf.table.waitingOf(peer.node)]
+    this.#options.routes.vrfs.withdrawn(vrf, vrf.table.withdrawAll(peer.node))
   }
 
   #regain(peer: EdgePeer): void {
@@ -65,12 +68,11 @@ export class Liveness {
     this.#enter(peer, peer.route ? 'up' : 'stale')
     const message = `${peer.grant.nodeName} is heard again`
     report({ severity: 'info', code: 'edge-back', message, detail: { node: peer.node } })
-    const subnets = Array.from(peer.announced, ([prefix, reachable]) => ({ prefix, reachable }))
-    for (const refusal of peer.vrf ? routes.vrfs.announce(peer.vrf, peer.node, subnets, false) : []) {
-      // Another edge announced it meanwhile.
-      peer.announced.delete(refusal.prefix)
+    const subnets = peer.withheld
+    peer.withheld = []
+    // Refused is what another edge has announced meanwhile.
+    for (const refusal of peer.vrf ? routes.vrfs.announce(peer.vrf, peer.node, subnets, false) : [])
       refuse(routes, peer, refusal.prefix, refusal.code, refusal.message)
-    }
     if (peer.route) return
     peer.vrf?.table.markStale(peer.node)
     expireStale(peer)

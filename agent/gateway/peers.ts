@@ -1,5 +1,6 @@
 /** The edges that a gateway knows, by node id, by session and by peer index. */
 import { ABI_MAX_PEERS } from '../../schema/abi.gen.ts'
+import type { Subnet } from '../../schema/common.ts'
 import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { SessionSecrets } from '../../schema/mpinit.ts'
 import type { RouteSession } from '../mp/route-session.ts'
@@ -27,8 +28,8 @@ export interface EdgePeer {
   policyVersion: number
   vrf: Vrf | undefined
   route: RouteSession | undefined
-  /** What the edge announced and this gateway took: put back when a silent edge is heard again. */
-  readonly announced: Map<string, boolean>
+  /** What a silent edge had announced: put back when it is heard again. */
+  withheld: readonly Subnet[]
   /** Of the last change of state; ms, monotonic. */
   since: number
 }

@@ -6,6 +6,7 @@ import type { Node } from '../node/node.ts'
 import type { Runtime } from '../node/runtime.ts'
 import type { AddressPool } from './address-pool.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
+import { subnetsOf } from './route-peer.ts'
 import type { Vrfs } from './vrfs.ts'
 
 export function snapshotPeers(
@@ -28,7 +29,7 @@ export function snapshotPeers(
       esp: peer.esp,
       sid: peer.sid,
       rekeys: peer.rekeys,
-      subnets: [...peer.announced].map(([prefix, reachable]) => ({ prefix, reachable })),
+      subnets: [...peer.withheld, ...subnetsOf(peer)],
     })),
     learned: [],
     timestamps: timestamps.export(),
@@ -80,7 +81,7 @@ export function adoptPeers(
       policyVersion: 1,
       vrf: undefined,
       route: undefined,
-      announced: new Map(saved.subnets.map(({ prefix, reachable }) => [prefix, reachable])),
+      withheld: [],
       since: node.now(),
     }
     if (!vrfs.get(saved.enterprise)) vrfs.restore(vrfId.id, saved.enterprise, vrfId.name)

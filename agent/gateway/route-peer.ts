@@ -1,7 +1,10 @@
 /** The gateway's end of a route session: what an edge announces, asks and switches; and what the gateway tells it. */
+import type { Subnet } from '../../schema/common.ts'
 import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
-import type { RouteMessage } from '../../schema/route-messages.ts'
+import { PREFIXES_PER_MESSAGE, type RouteEntry, type RouteMessage } from '../../schema/route-messages.ts'
+import { Slices } from '../loop/slices.ts'
+import type { RouteSession } from '../mp/route-session.ts'
 import type { EdgePeer } from './peers.ts'
 import type { Vrfs } from './vrfs.ts'
 
@@ -18,6 +21,8 @@ export interface RoutePeerContext {
   policyLearned: (peer: EdgePeer, version: number) => void
   report: (event: Omit<NodeEvent, 'time'>) => void
   changed: () => void
+  /** What went wrong where nobody waits. */
+  failed: (error: unknown) => void
 }
 
 /** First messages of the gateway after the edge's hello: itself, everything it knows of the others, and the end of that burst. */
@@ -25,10 +30,32 @@ export function welcome(context: RoutePeerContext, peer: EdgePeer): void {
   const { route, vrf } = peer
   if (!route || !vrf) return
   route.send({ type: 'hello', node: context.node, virtualAddress: context.virtualAddress, version: 1 })
-  route.send({ type: 'routes', full: true, routes: context.vrfs.routesFor(vrf, peer.node) })
-  route.send({ type: 'end-of-rib' })
   const member = vrf.members.get(peer.node)
   if (member) member.tell = message => route.send(message)
+  tellAll(context.vrfs.routesFor(vrf, peer.node), route).catch(context.failed)
+}
+
+/** Piece by piece, as the connection takes it. Changes are told meanwhile: each piece says how its routes are when it leaves. */
+async function tellAll(all: Iterable<RouteEntry>, route: RouteSession): Promise<void> {
+  const slices = new Slices()
+  let full = true
+  let routes: RouteEntry[] = []
+  for (const entry of all) {
+    if (routes.push(entry) < PREFIXES_PER_MESSAGE) continue
+    const room = route.send({ type: 'routes', full, routes })
+    full = false
+    routes = []
+    if (!room) await route.drained()
+    if (slices.over) await slices.rest()
+    if (route.closed) return
+  }
+  route.send({ type: 'routes', full, routes })
+  route.send({ type: 'end-of-rib' })
+}
+
+/** What the edge announced and this gateway took. */
+export function subnetsOf({ vrf, node }: EdgePeer): Subnet[] {
+  return vrf ? Array.from(vrf.table.ownedBy(node), ({ prefix, reachable }) => ({ prefix, reachable })) : []
 }
 
 export async function receive(context: RoutePeerContext, peer: EdgePeer, message: RouteMessage): Promise<void> {
@@ -48,23 +75,20 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
         )
         return false
       })
-      const refused = new Set<string>()
-      for (const refusal of vrfs.announce(vrf, peer.node, taken, message.full)) {
-        refused.add(refusal.prefix)
+      const named = message.subnets.map(({ prefix }) => prefix)
+      peer.withheld = message.full ? [] : without(peer.withheld, named)
+      for (const refusal of vrfs.announce(vrf, peer.node, taken, message.full))
         refuse(context, peer, refusal.prefix, refusal.code, refusal.message)
-      }
-      if (message.full) peer.announced.clear()
-      for (const { prefix, reachable } of taken) if (!refused.has(prefix)) peer.announced.set(prefix, reachable)
       context.changed()
       return
     }
     case 'withdraw':
-      for (const prefix of message.prefixes) peer.announced.delete(prefix)
-      vrfs.withdraw(vrf, vrf.table.withdraw(peer.node, message.prefixes))
+      peer.withheld = without(peer.withheld, message.prefixes)
+      vrfs.withdrawn(vrf, vrf.table.withdraw(peer.node, message.prefixes))
       context.changed()
       return
     case 'end-of-rib':
-      vrfs.withdraw(vrf, vrf.table.sweepStale(peer.node))
+      vrfs.withdrawn(vrf, vrf.table.sweepStale(peer.node))
       return
     case 'switch':
       // The session has changed its keys and answered already; packets follow.
@@ -91,6 +115,12 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
   }
 }
 
+function without(subnets: readonly Subnet[], prefixes: readonly string[]): readonly Subnet[] {
+  if (subnets.length === 0) return subnets
+  const named = new Set(prefixes)
+  return subnets.filter(({ prefix }) => !named.has(prefix))
+}
+
 /** A grant for another key or enterprise needs a new handshake, which makes a new peer of the edge. */
 function misfit(peer: EdgePeer, grant: GrantBody): string | undefined {
   if (grant.node !== peer.node) return 'it is another node’s'
@@ -107,12 +137,13 @@ export function renewGrant(context: RoutePeerContext, peer: EdgePeer, grant: Gra
   peer.signedGrant = signed
   const member = vrf.members.get(peer.node)
   if (member) Object.assign(member, { security: grant.security, name: grant.nodeName })
-  const outside = [...peer.announced.keys()].filter(prefix => !context.allowed(grant, prefix))
-  for (const prefix of outside) {
-    peer.announced.delete(prefix)
+  const outside = [...subnetsOf(peer), ...vrf.table.waitingOf(peer.node), ...peer.withheld]
+    .map(({ prefix }) => prefix)
+    .filter(prefix => !context.allowed(grant, prefix))
+  for (const prefix of outside)
     refuse(context, peer, prefix, 'outside-grant', `${prefix} is no longer granted to ${grant.nodeName}`)
-  }
-  context.vrfs.withdraw(vrf, vrf.table.withdraw(peer.node, outside))
+  peer.withheld = without(peer.withheld, outside)
+  context.vrfs.withdrawn(vrf, vrf.table.withdraw(peer.node, outside))
   context.vrfs.changed(
     vrf,
     Array.from(vrf.table.ownedBy(peer.node), owned => owned.prefix),

@@ -1,13 +1,15 @@
 /**
  * The enterprises' VRFs on a gateway: made when the first edge of an enterprise connects, joined by later ones (seed A 0043). Turns table changes
- * into FIB entries, and tells the other edges in batches: all changes of a few milliseconds become one message per edge.
+ * into FIB entries, and has the other edges told of them (relay.ts).
  */
 import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
-import type { RouteEntry, RouteMessage } from '../../schema/route-messages.ts'
+import type { RouteEntry } from '../../schema/route-messages.ts'
+import type { EncodedMessage } from '../mp/route-session.ts'
 import type { Fib } from '../node/fib.ts'
 import { unreachable, viaPeer } from '../node/nexthops.ts'
-import { type Refusal, VrfTable } from '../routes/vrf-table.ts'
+import { type Refusal, routeStores, VrfTable } from '../routes/vrf-table.ts'
+import { Relay } from './relay.ts'
 
 export interface Vrf {
   id: number
@@ -17,6 +19,8 @@ export interface Vrf {
   members: Map<string, VrfMember>
   /** Prefixes whose change the members have not been told. */
   dirty: Set<string>
+  /** Prefixes are gone: others that overlap them may be waiting. */
+  vacated: boolean
 }
 
 /** An edge as its VRF sees it. */
@@ -27,29 +31,37 @@ export interface VrfMember {
   peer: number
   security: Security
   /** Undefined while there is no confirmed route session. */
-  tell: ((message: RouteMessage) => void) | undefined
+  tell: ((message: EncodedMessage) => void) | undefined
 }
 
-/** Changes are collected for so long, so that a toggle of 1,000 edges is not a million messages. */
-const BATCH_MS = 5
-/** A batch that takes long to tell is followed by a longer pause, in which more changes come together. */
-const PAUSE_PER_COST = 2
+export interface VrfsOptions {
+  fib: Fib
+  /** Has the kernel follow. */
+  flush: () => void
+  /** A prefix that was refused for an overlap has been taken now. */
+  onTaken?: (vrf: Vrf, taken: { owner: string; prefix: string }) => void
+  /** What a round of telling threw. */
+  onError?: (error: unknown) => void
+}
+
 const MAX_ID = 0x7fffffff
 
 export class Vrfs {
-  readonly #fib: Fib
-  readonly #flush: () => void
+  readonly #options: VrfsOptions
   readonly #vrfs = new Map<string, Vrf>()
   readonly #ids = new Set<number>()
+  readonly #stores = routeStores()
+  readonly #relay: Relay
   #lastId = 0
-  #timer: NodeJS.Timeout | undefined
-  #pauseMs = BATCH_MS
-  #closed = false
 
-  /** @param flush has the kernel follow; called after each batch */
-  constructor(fib: Fib, flush: () => void) {
-    this.#fib = fib
-    this.#flush = flush
+  constructor(options: VrfsOptions) {
+    this.#options = options
+    this.#relay = new Relay({
+      flush: options.flush,
+      prepare: vrf => this.#reconsider(vrf),
+      entry: (vrf, prefix) => this.#entry(vrf, prefix),
+      onError: options.onError ?? (() => {}),
+    })
   }
 
   all(): Iterable<Vrf> {
@@ -70,14 +82,9 @@ export class Vrfs {
   /** A VRF of the former agent, with the index that the kernel's FIB knows. */
   restore(id: number, enterprise: string, name: string): Vrf {
     const members = new Map<string, VrfMember>()
-    const vrf: Vrf = {
-      id,
-      enterprise,
-      name,
-      members,
-      dirty: new Set(),
-      table: new VrfTable({ ownerName: owner => members.get(owner)?.name ?? owner }),
-    }
+    const ownerName = (owner: string) => members.get(owner)?.name ?? owner
+    const table = new VrfTable({ ownerName, stores: this.#stores })
+    const vrf: Vrf = { id, enterprise, name, members, dirty: new Set(), vacated: false, table }
     this.#ids.add(id)
     this.#lastId = Math.max(this.#lastId, id)
     this.#vrfs.set(enterprise, vrf)
@@ -86,7 +93,7 @@ export class Vrfs {
 
   /** The last member takes the VRF with it. */
   leave(vrf: Vrf, node: string): void {
-    this.withdraw(vrf, vrf.table.withdrawAll(node))
+    this.withdrawn(vrf, vrf.table.withdrawAll(node))
     vrf.members.delete(node)
     if (vrf.members.size > 0) return
     this.#vrfs.delete(vrf.enterprise)
@@ -95,77 +102,60 @@ export class Vrfs {
 
   announce(vrf: Vrf, node: string, subnets: readonly Subnet[], full: boolean): Refusal[] {
     const { changed, refused } = vrf.table.announce(node, subnets, full)
+    vrf.vacated ||= full && changed.length > 0
     this.changed(vrf, changed)
     return refused
   }
 
-  withdraw(vrf: Vrf, gone: readonly string[]): void {
+  /** @param gone what the table gave up */
+  withdrawn(vrf: Vrf, gone: readonly string[]): void {
+    vrf.vacated ||= gone.length > 0
     this.changed(vrf, gone)
   }
 
   /** Puts the prefixes' present state into the FIB and has the members told. */
   changed(vrf: Vrf, prefixes: readonly string[]): void {
     for (const prefix of prefixes) {
-      this.install(vrf, prefix)
+      this.#install(vrf, prefix)
       vrf.dirty.add(prefix)
     }
-    if (prefixes.length > 0 && !this.#closed) this.#timer ??= setTimeout(() => this.#tell(), this.#pauseMs)
+    if (prefixes.length > 0) this.#relay.changed(vrf)
   }
 
-  install(vrf: Vrf, prefix: string): void {
+  #install(vrf: Vrf, prefix: string): void {
+    const { fib } = this.#options
     const route = vrf.table.get(prefix)
     const owner = route && vrf.members.get(route.owner)
     if (!route || !owner) {
-      this.#fib.delete(vrf.id, prefix)
+      fib.delete(vrf.id, prefix)
       return
     }
     const flags = owner.security === 'esp' ? ABI_NH_F_SECURE : 0
-    this.#fib.set(vrf.id, prefix, route.reachable ? viaPeer(owner.peer, flags) : unreachable(flags))
+    fib.set(vrf.id, prefix, route.reachable ? viaPeer(owner.peer, flags) : unreachable(flags))
   }
 
-  /** Everything that `node` may know of the others. */
-  routesFor(vrf: Vrf, node: string): RouteEntry[] {
-    return [...vrf.table.routes()].flatMap(route =>
-      route.owner === node ? [] : (this.#entry(vrf, route.prefix) ?? []),
-    )
+  #reconsider(vrf: Vrf): void {
+    if (!vrf.vacated) return
+    vrf.vacated = false
+    for (const taken of vrf.table.reconsider()) {
+      this.#install(vrf, taken.prefix)
+      vrf.dirty.add(taken.prefix)
+      this.#options.onTaken?.(vrf, taken)
+    }
+  }
+
+  /** Everything that `node` may know of the others, as it is when it is asked for: the table may change meanwhile. */
+  *routesFor(vrf: Vrf, node: string): Iterable<RouteEntry> {
+    for (const route of vrf.table.routes()) {
+      const owner = vrf.members.get(route.owner)
+      if (owner && route.owner !== node) yield routeEntry(route, owner)
+    }
   }
 
   #entry(vrf: Vrf, prefix: string): RouteEntry | undefined {
     const route = vrf.table.get(prefix)
     const owner = route && vrf.members.get(route.owner)
-    return (
-      owner && {
-        prefix,
-        reachable: route.reachable,
-        security: owner.security,
-        owner: owner.node,
-        ownerName: owner.name,
-      }
-    )
-  }
-
-  /** Edges ignore their own prefixes, so that all of a VRF get the same message. */
-  #tell(): void {
-    this.#timer = undefined
-    const begin = performance.now()
-    for (const vrf of this.#vrfs.values()) {
-      if (vrf.dirty.size === 0) continue
-      const routes: RouteEntry[] = []
-      const gone: string[] = []
-      for (const prefix of vrf.dirty) {
-        const entry = this.#entry(vrf, prefix)
-        if (entry) routes.push(entry)
-        else gone.push(prefix)
-      }
-      vrf.dirty.clear()
-      for (const { tell } of vrf.members.values()) {
-        if (!tell) continue
-        if (gone.length > 0) tell({ type: 'unroutes', prefixes: gone })
-        if (routes.length > 0) tell({ type: 'routes', full: false, routes })
-      }
-    }
-    this.#pauseMs = Math.max(BATCH_MS, PAUSE_PER_COST * (performance.now() - begin))
-    this.#flush()
+    return owner && routeEntry(route, owner)
   }
 
   /** The number of a VRF that is gone comes again last, long after its sessions and routes have left the kernel. */
@@ -176,7 +166,10 @@ export class Vrfs {
   }
 
   close(): void {
-    this.#closed = true
-    clearTimeout(this.#timer)
+    this.#relay.close()
   }
+}
+
+function routeEntry({ prefix, reachable }: { prefix: string; reachable: boolean }, owner: VrfMember): RouteEntry {
+  return { prefix, reachable, security: owner.security, owner: owner.node, ownerName: owner.name }
 }

@@ -20,7 +20,7 @@ const MAX_DEPTH = 8
 
 /** Byte strings are written for Uint8Arrays; members that are undefined must be left out by the caller. */
 export function encodeCbor(value: unknown): Uint8Array {
-  return Uint8Array.from(encoder.encode(value)) // a copy: the encoder's own buffer is a piece of a large one
+  return new Uint8Array(encoder.encode(value)) // a copy: the encoder's own buffer is a piece of a large one
 }
 
 export type Decoded<T> = { ok: true; value: T } | { ok: false; problem: string }

@@ -1,7 +1,7 @@
 /** Signed grants and revocations (schema/grant.ts): made by the orchestrator, checked offline by everyone who meets the node. */
 import { createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto'
 import type { z } from 'zod'
-import { parsePrefix, prefixContains } from '../../schema/address.ts'
+import { formatPrefix, type Prefix, parsePrefix, prefixContains } from '../../schema/address.ts'
 import {
   CLOCK_TOLERANCE,
   GRANT_CONTEXT,
@@ -120,12 +120,27 @@ export function verifyRevocations(
 
 /** May the node announce this prefix? Equal to a granted one or inside it. */
 export function prefixAllowed(grant: GrantBody, prefix: string): boolean {
+  const { texts, parsed } = grantedPrefixes(grant)
+  if (texts.has(prefix)) return true
   const inner = parsePrefix(prefix)
-  if (inner === undefined) return false
-  return grant.prefixes.some(text => {
-    const outer = parsePrefix(text)
-    return outer !== undefined && prefixContains(outer, inner)
-  })
+  return inner !== undefined && parsed.some(outer => prefixContains(outer, inner))
+}
+
+interface GrantedPrefixes {
+  texts: ReadonlySet<string>
+  parsed: readonly Prefix[]
+}
+
+/** Taken apart once a grant: an edge announces hundreds of prefixes under one of hundreds. */
+const granted = new WeakMap<GrantBody, GrantedPrefixes>()
+
+function grantedPrefixes(grant: GrantBody): GrantedPrefixes {
+  const known = granted.get(grant)
+  if (known) return known
+  const parsed = grant.prefixes.map(parsePrefix).filter(prefix => prefix !== undefined)
+  const made = { texts: new Set(parsed.map(formatPrefix)), parsed }
+  granted.set(grant, made)
+  return made
 }
 
 function signBody(context: string, value: unknown, key: SigningKey): Signed {

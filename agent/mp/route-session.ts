@@ -22,6 +22,17 @@ export type { CloseCode, RouteSessionEvents, RouteSessionOptions } from './route
  */
 export type KeysOf = (sid: number) => RecordKeys | undefined
 
+/** A message as it goes into records: encoded once for all sessions that it is sent on. Nobody writes to its bytes. */
+export class EncodedMessage {
+  readonly type: RouteMessage['type']
+  readonly bytes: Uint8Array
+
+  constructor(message: RouteMessage) {
+    this.type = message.type
+    this.bytes = encodeCbor(message)
+  }
+}
+
 type Role = { side: 'dialler'; sid: number; keys: RecordKeys } | { side: 'listener'; keysOf: KeysOf }
 
 interface Switching {
@@ -32,7 +43,7 @@ interface Switching {
 
 const PING_MS = 10_000
 const DEADLINE_MS = 30_000
-const QUEUE_LIMIT = 2 * MAX_MESSAGE
+const QUEUE_LIMIT = 1 << 24
 /** Above this, `send` asks for patience. */
 const HIGH_WATER = 1 << 20
 
@@ -51,6 +62,7 @@ export class RouteSession {
   #blocked = false
   #closed = false
   #wantsDrain = false
+  #waiting: (() => void)[] = []
   readonly #assembly = new ByteQueue()
   #txEpoch = 0
   #rxEpoch = 0
@@ -106,9 +118,9 @@ export class RouteSession {
 
   /**
    * Messages arrive whole and in order, or the session closes.
-   * @returns false when more should wait for `onDrain`, and on a closed session. The message was taken all the same.
+   * @returns false when more should wait for `onDrain` or `drained`, and on a closed session. The message was taken all the same.
    */
-  send(message: RouteMessage): boolean {
+  send(message: RouteMessage | EncodedMessage): boolean {
     if (this.#closed) return false
     this.#enqueue(message)
     this.#flush()
@@ -116,6 +128,12 @@ export class RouteSession {
     const patience = this.#outbox.bytes > HIGH_WATER
     this.#wantsDrain ||= patience
     return !patience
+  }
+
+  /** Everything has gone out after `send` gave false, or the session is closed. */
+  drained(): Promise<void> {
+    if (this.#closed || !this.#wantsDrain) return Promise.resolve()
+    return new Promise(resolve => this.#waiting.push(resolve))
   }
 
   /**
@@ -143,8 +161,8 @@ export class RouteSession {
 
   // Sending
 
-  #enqueue(message: RouteMessage): void {
-    const bytes = encodeCbor(message)
+  #enqueue(message: RouteMessage | EncodedMessage): void {
+    const { bytes } = message instanceof EncodedMessage ? message : new EncodedMessage(message)
     if (bytes.length > MAX_MESSAGE) {
       this.#end('message-too-long', `${message.type} of ${bytes.length} bytes`)
       return
@@ -172,6 +190,11 @@ export class RouteSession {
     if (this.#closed || this.#blocked || !this.#wantsDrain) return
     this.#wantsDrain = false
     this.#options.onDrain?.()
+    this.#goOn()
+  }
+
+  #goOn(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   #rekeyTx(recordKey: Uint8Array): void {
@@ -311,6 +334,7 @@ export class RouteSession {
     this.#writer?.dispose()
     this.#reader?.dispose()
     this.#stream.close()
+    this.#goOn()
     this.#options.onClose(code === 'closed' ? reason : `${code}: ${reason}`, code)
   }
 }

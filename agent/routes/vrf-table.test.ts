@@ -78,3 +78,43 @@ describe('VRF table of a gateway', () => {
     expect(refused).toMatchObject([{ prefix: '10.2.0.0/24', code: 'full' }])
   })
 })
+
+describe('a prefix that was refused for an overlap', () => {
+  test('is taken when the other owner withdraws, first come first served', () => {
+    const vrf = table()
+    vrf.announce(A, on('10.1.0.0/16'), true)
+    vrf.announce(B, on('10.1.7.0/24', '10.2.0.0/24'), true)
+    vrf.announce('edge-c', on('10.1.0.0/17'), true)
+    expect(vrf.reconsider()).toEqual([])
+    vrf.withdraw(A, ['10.1.0.0/16'])
+    expect(vrf.reconsider()).toEqual([{ owner: B, prefix: '10.1.7.0/24' }])
+    expect(vrf.waitingOf('edge-c')).toEqual(on('10.1.0.0/17'))
+    vrf.withdrawAll(B)
+    expect(vrf.reconsider()).toEqual([{ owner: 'edge-c', prefix: '10.1.0.0/17' }])
+  })
+
+  test('comes with the flag that was announced last', () => {
+    const vrf = table()
+    vrf.announce(A, on('10.1.0.0/24'), true)
+    vrf.announce(B, on('10.1.0.0/24'), false)
+    vrf.announce(B, [{ prefix: '10.1.0.0/24', reachable: false }], false)
+    vrf.withdrawAll(A)
+    vrf.reconsider()
+    expect(vrf.get('10.1.0.0/24')).toMatchObject({ owner: B, reachable: false })
+  })
+
+  test.each([
+    ['withdraws it', (vrf: VrfTable) => vrf.withdraw(B, ['10.1.0.0/24'])],
+    ['leaves', (vrf: VrfTable) => vrf.withdrawAll(B)],
+    ['does not name it again', (vrf: VrfTable) => vrf.announce(B, [], true)],
+    ['loses its route session', (vrf: VrfTable) => vrf.markStale(B)],
+  ])('is forgotten when its owner %s', (_, happens) => {
+    const vrf = table()
+    vrf.announce(A, on('10.1.0.0/24'), true)
+    vrf.announce(B, on('10.1.0.0/24'), true)
+    happens(vrf)
+    vrf.withdrawAll(A)
+    expect(vrf.reconsider()).toEqual([])
+    expect(vrf.size).toBe(0)
+  })
+})

@@ -131,6 +131,23 @@ describe('a gateway refuses', () => {
     expect(routesAt(gw).map(([{ address, prefixLength }]) => `${address}/${prefixLength}`)).toEqual(['10.1.0.0/24'])
   })
 
+  test('such a subnet until the other edge withdraws its own: then it is taken, without being asked again', async () => {
+    const a = await branch('branch-a', 1, edgeOf('branch-a', '10.1.0.0/24'))
+    await until('a up', () => a.up && routesAt(gw).length === 1)
+    const node = edgeOf('branch-b', '10.1.0.0/24')
+    const b = await simulation.add({ name: 'branch-b', node, wan: '192.0.2.20', lan: '10.1.0.1/24' })
+    await b.start()
+    await until('b hears of it', () => codesAt(b).includes('prefix-refused'))
+    if (!a.state.vpn) throw new Error('a has no VPN')
+    await a.update({ ...a.state, revision: 2, vpn: { ...a.state.vpn, subnets: [] } })
+    const lan = (await a.kernel.network.links()).find(({ name }) => name === 'lan0')
+    await a.kernel.network.deleteAddress({ ifindex: lan?.ifindex ?? 0, address: '10.1.0.1', prefixLength: 24 })
+    await until('the gateway takes it', () => codesAt(gw).includes('prefix-taken'))
+    await until('a reaches b', () => a.lookup(1, '10.1.0.0', 24)?.kind === 'peer')
+    const event = gw.events.find(({ code }) => code === 'prefix-taken')
+    expect(event?.message).toBe('10.1.0.0/24 of branch-b is taken: nothing overlaps it any more')
+  })
+
   test('routes to who replays an initiation after it has lost its memory', async () => {
     const recorded: Uint8Array[] = []
     simulation.world.loses = packet => isInit(packet) && recorded.push(Uint8Array.from(packet)) === 0
