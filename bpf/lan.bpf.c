@@ -30,15 +30,22 @@ static __always_inline int from_host(struct __sk_buff *skb, struct journey *j)
 	return route(skb, j);
 }
 
-SEC("tc")
-int lan_ingress(struct __sk_buff *skb)
+static __always_inline int lan(struct __sk_buff *skb)
 {
 	struct journey j = {};
+	int result;
 
 	/* A VLAN's packets belong to the VLAN's own device, where they arrive untagged. */
 	if (skb->pkt_type != HOST_FRAME || skb->vlan_present || !is_ip(ethertype_of(skb)))
 		return TCX_NEXT;
-	return answer(skb, &j, finish(skb, from_host(skb, &j), 0));
+	result = from_host(skb, &j);
+	return IS_DROP(result) ? answer(skb, &j, finish(skb, result, 0)) : result;
+}
+
+SEC("tc")
+int lan_ingress(struct __sk_buff *skb)
+{
+	return lan(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -63,13 +63,6 @@ static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 	return j->handle ? GO_ON : DROP(DROP_NO_PATH);
 }
 
-static __always_inline int send(struct __sk_buff *skb, __u32 handle, enum mp_type type)
-{
-	struct session *session = session_of(handle);
-
-	return session ? encap(skb, handle, session, type) : DROP(DROP_NO_PATH);
-}
-
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 {
 	int result;
@@ -82,7 +75,7 @@ static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (looks_unencrypted(skb, j))
 		return DROP(DROP_PLAINTEXT);
-	return send(skb, j->handle, MP_DATA);
+	return encap(skb, j->handle, MP_DATA);
 }
 
 SEC("tc")
@@ -107,7 +100,7 @@ static __always_inline int probe_out(struct __sk_buff *skb, struct journey *j)
 		return DROP(DROP_NO_PATH);
 	j->handle = peer->sid | path;
 	count(COUNT_LOCAL_OUT);
-	return send(skb, j->handle, MP_PROBE);
+	return encap(skb, j->handle, MP_PROBE);
 }
 
 static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
@@ -120,7 +113,7 @@ static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
 	if (result != GO_ON)
 		return result;
 	count(COUNT_LOCAL_OUT);
-	return send(skb, j->handle, MP_DATA);
+	return encap(skb, j->handle, MP_DATA);
 }
 
 static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
@@ -138,7 +131,7 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 	if (!skb->mark || !session_of(skb->mark))
 		return DROP(DROP_NOT_OURS);
 	j->handle = skb->mark;
-	return send(skb, j->handle, MP_DATA);
+	return encap(skb, j->handle, MP_DATA);
 }
 
 SEC("tc")

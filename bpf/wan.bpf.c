@@ -51,7 +51,7 @@ static __always_inline bool path_moved(const struct arrival *a)
 	struct path_conf *conf = path_conf_of(a->handle);
 	__u64 *was, *is = (__u64 *)a->src;
 
-	if (!conf || conf->family != a->family || conf->remote_port != a->sport)
+	if (!conf || conf->family != a->family || conf->remote_port != a->udp.source)
 		return true;
 	was = (__u64 *)conf->remote;
 	if (a->family == FAMILY_IPV4)
@@ -67,8 +67,8 @@ static __noinline void report(struct __sk_buff *skb, const struct arrival *a, en
 		return;
 	event->value = value;
 	event->family = a->family;
-	event->src_port = a->sport;
-	event->dst_port = a->dport;
+	event->src_port = a->udp.source;
+	event->dst_port = a->udp.dest;
 	__builtin_memcpy(event->src, a->src, 16);
 	__builtin_memcpy(event->dst, a->dst, 16);
 	bpf_ringbuf_submit(event, 0);
@@ -136,15 +136,22 @@ static __always_inline int receive(struct __sk_buff *skb, struct journey *j, str
 	return deliver(skb, j, session);
 }
 
-SEC("tc")
-int wan_ingress(struct __sk_buff *skb)
+static __always_inline int wan(struct __sk_buff *skb)
 {
 	struct journey j = {};
 	struct arrival a = {};
+	int result;
 
 	if (skb->pkt_type != HOST_FRAME || skb->vlan_present || !is_ip(ethertype_of(skb)))
 		return TCX_NEXT;
-	return answer(skb, &j, finish(skb, receive(skb, &j, &a), j.handle));
+	result = receive(skb, &j, &a);
+	return IS_DROP(result) ? answer(skb, &j, finish(skb, result, j.handle)) : result;
+}
+
+SEC("tc")
+int wan_ingress(struct __sk_buff *skb)
+{
+	return wan(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

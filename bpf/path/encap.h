@@ -2,7 +2,7 @@
 /*
  * Puts one packet into MP and sends it out of its path.
  *
- *   handle -> session, path -> size -> number, time, tag -> room -> outer headers -> neighbour
+ *   handle -> session, path -> size -> room -> number, time, outer headers, tag -> neighbour
  *
  * Single packets only: each gets a number of its own. BPF_F_ADJ_ROOM_ENCAP_* is not used: it marks the skb as encapsulated, which a veth
  * carries into the next namespace, where encapsulating once more is then refused (-EALREADY).
@@ -16,21 +16,15 @@
 #include "session.h"
 #include "tag.h"
 
-#define OUTER_IPV4 (sizeof(struct iphdr) + sizeof(struct udphdr))
-#define OUTER_IPV6 (sizeof(struct ipv6hdr) + sizeof(struct udphdr))
 #define FAMILY_STEP (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
 
-/* `pad` aligns the MP header to 8 bytes, which its words need on the stack. */
 struct outer4 {
-	__u32 pad;
 	struct iphdr ip;
 	struct udphdr udp;
-	struct mp_hdr mp;
 };
 struct outer6 {
 	struct ipv6hdr ip;
 	struct udphdr udp;
-	struct mp_hdr mp;
 };
 
 /* Makes `length` bytes of room behind the Ethernet header and lets skb->protocol say the outer family. */
@@ -57,6 +51,13 @@ static __always_inline void mp_fill(struct mp_hdr *mp, enum mp_type type, __u32 
 	mp->timestamp_us = bpf_htonl(clock_us(now));
 }
 
+/* Writes header and tag in front of the payload; both are in the packet. */
+static __always_inline void mp_write(struct mp_hdr *to, const struct mp_hdr *mp, const struct session *session)
+{
+	*to = *mp;
+	to->tag = tag(session->tx_key, (const __u64 *)mp, (const __u64 *)(to + 1));
+}
+
 static __always_inline void path_sent(struct path_state *state, __u32 bytes, __u64 now)
 {
 	__sync_fetch_and_add(&state->tx_bytes, bytes);
@@ -64,81 +65,97 @@ static __always_inline void path_sent(struct path_state *state, __u32 bytes, __u
 	count(COUNT_MP_OUT);
 }
 
-static __always_inline int store_outer4(struct __sk_buff *skb, struct outer4 *outer, const struct path_conf *conf, __u8 tos, __u32 length)
+static __always_inline void write_outer4(struct outer4 *outer, const struct path_conf *conf, __u8 tos, __u32 length)
 {
-	outer->ip = (struct iphdr){ .version = 4, .ihl = 5, .tos = tos, .tot_len = bpf_htons(length), .frag_off = bpf_htons(IP_DF),
-				    .ttl = conf->ttl, .protocol = IPPROTO_UDP };
-	__builtin_memcpy(&outer->ip.saddr, conf->local, 4);
-	__builtin_memcpy(&outer->ip.daddr, conf->remote, 4);
-	outer->ip.check = ipv4_checksum(&outer->ip);
-	outer->udp = (struct udphdr){ .source = conf->local_port, .dest = conf->remote_port,
-				      .len = bpf_htons(length - sizeof(struct iphdr)) };
-	return bpf_skb_store_bytes(skb, L3, &outer->ip, sizeof(*outer) - sizeof(outer->pad), 0);
+	__u32 local = *(const __u32 *)conf->local, remote = *(const __u32 *)conf->remote;
+	__be16 first = bpf_htons(0x4500 | tos), total = bpf_htons(length), df = bpf_htons(IP_DF);
+	__be16 ttl = bpf_htons(conf->ttl << 8 | IPPROTO_UDP);
+	__be16 *words = (__be16 *)&outer->ip;
+
+	words[0] = first;
+	words[1] = total;
+	words[2] = 0;
+	words[3] = df;
+	words[4] = ttl;
+	words[5] = fold((__u64)local + remote + first + total + df + ttl);
+	outer->ip.saddr = local;
+	outer->ip.daddr = remote;
+	outer->udp.source = conf->local_port;
+	outer->udp.dest = conf->remote_port;
+	outer->udp.len = bpf_htons(length - sizeof(outer->ip));
+	outer->udp.check = 0;
 }
 
-static __always_inline int store_outer6(struct __sk_buff *skb, struct outer6 *outer, const struct path_conf *conf, __u8 tos, __u32 length)
+static __always_inline void write_outer6(struct outer6 *outer, const struct path_conf *conf, __u8 tos, __u32 length)
 {
-	__u32 payload = length - sizeof(struct ipv6hdr);
+	__be16 payload = bpf_htons(length - sizeof(outer->ip));
 
-	outer->ip = (struct ipv6hdr){ .version = 6, .priority = tos >> 4, .flow_lbl = { tos << 4 }, .payload_len = bpf_htons(payload),
-				      .nexthdr = IPPROTO_UDP, .hop_limit = conf->ttl };
+	*(__be32 *)&outer->ip = bpf_htonl(6 << 28 | tos << 20);
+	outer->ip.payload_len = payload;
+	outer->ip.nexthdr = IPPROTO_UDP;
+	outer->ip.hop_limit = conf->ttl;
 	__builtin_memcpy(&outer->ip.saddr, conf->local, 16);
 	__builtin_memcpy(&outer->ip.daddr, conf->remote, 16);
-	/* Checksum 0: the tag covers what matters (RFC 6935, 6936). */
-	outer->udp = (struct udphdr){ .source = conf->local_port, .dest = conf->remote_port, .len = bpf_htons(payload) };
-	return bpf_skb_store_bytes(skb, L3, outer, sizeof(*outer), 0);
+	outer->udp.source = conf->local_port;
+	outer->udp.dest = conf->remote_port;
+	outer->udp.len = payload;
+	/* The tag covers what matters (RFC 6935, 6936). */
+	outer->udp.check = 0;
 }
 
-/* The payload is the IP packet behind the Ethernet header. `session` is the handle's own. */
-static __always_inline int encap(struct __sk_buff *skb, __u32 handle, const struct session *session, enum mp_type type)
+/* RFC 6040, normal mode: DSCP and ECN as they are. */
+static __always_inline __u8 traffic_class(const __u8 *inner)
 {
+	return inner[0] >> 4 == 6 ? inner[0] << 4 | inner[1] >> 4 : inner[1];
+}
+
+/* The payload is the IP packet behind the Ethernet header. */
+__noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
+{
+	struct session *session = session_of(handle);
 	struct path_conf *conf = path_conf_of(handle);
 	struct path_state *state = path_state_of(handle);
-	__u64 payload[TAG_PAYLOAD_WORDS], now;
-	__u32 length, policy_version = 0;
+	bool inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6), outer6;
+	struct mp_hdr mp, *to;
+	__u32 length, more;
 	struct peer *peer;
-	bool inner6, outer6;
-	int failed;
-	__u8 tos;
-	union {
-		struct outer4 v4;
-		struct outer6 v6;
-	} outer;
+	__u64 now;
 
-	if (!conf || !state || conf->family == FAMILY_NONE)
+	if (!session || !conf || !state || conf->family == FAMILY_NONE)
 		return DROP(DROP_NO_PATH);
 	if (skb->gso_size)
 		return DROP(DROP_REWRITE);
 	outer6 = conf->family == FAMILY_IPV6;
-	length = skb->len - L3 + MP_HDR_LEN + (outer6 ? OUTER_IPV6 : OUTER_IPV4);
+	more = MP_HDR_LEN + (outer6 ? sizeof(struct outer6) : sizeof(struct outer4));
+	length = skb->len - L3 + more;
 	if (length > conf->mtu)
 		return DROP(DROP_TOO_BIG);
-	if (bpf_skb_load_bytes(skb, L3, payload, sizeof(payload)))
-		return DROP(DROP_INNER_MALFORMED);
-	inner6 = *(__u8 *)payload >> 4 == 6;
-	/* RFC 6040, normal mode: DSCP and ECN as they are. */
-	tos = inner6 ? *(__u8 *)payload << 4 | ((__u8 *)payload)[1] >> 4 : ((__u8 *)payload)[1];
+	/* The clock and the atomics wait for all that is under way: behind them the tag can be computed beside what follows. */
+	now = clock_precise();
+	mp_fill(&mp, type, handle, session, state, now);
+	path_sent(state, length, now);
 	peer = peer_of(session->peer);
 	if (peer)
-		policy_version = peer->policy_version;
+		mp.policy_version = bpf_htonl(peer->policy_version);
 
-	if (make_room(skb, inner6, outer6, length - (skb->len - L3)))
+	if (make_room(skb, inner6, outer6, more))
 		return DROP(DROP_REWRITE);
-	now = clock_precise();
 	if (outer6) {
-		mp_fill(&outer.v6.mp, type, handle, session, state, now);
-		outer.v6.mp.policy_version = bpf_htonl(policy_version);
-		outer.v6.mp.tag = tag(session->tx_key, (__u64 *)&outer.v6.mp, payload);
-		failed = store_outer6(skb, &outer.v6, conf, tos, length);
+		struct outer6 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
+
+		if (!outer)
+			return DROP(DROP_REWRITE);
+		to = (struct mp_hdr *)(outer + 1);
+		write_outer6(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	} else {
-		mp_fill(&outer.v4.mp, type, handle, session, state, now);
-		outer.v4.mp.policy_version = bpf_htonl(policy_version);
-		outer.v4.mp.tag = tag(session->tx_key, (__u64 *)&outer.v4.mp, payload);
-		failed = store_outer4(skb, &outer.v4, conf, tos, length);
+		struct outer4 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
+
+		if (!outer)
+			return DROP(DROP_REWRITE);
+		to = (struct mp_hdr *)(outer + 1);
+		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	}
-	if (failed)
-		return DROP(DROP_REWRITE);
-	path_sent(state, length, now);
+	mp_write(to, &mp, session);
 	/* The handle has done its duty; on the WAN a mark would only match somebody's policy rules. */
 	skb->mark = 0;
 	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);

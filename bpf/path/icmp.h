@@ -131,8 +131,11 @@ static __always_inline bool icmp_source(struct __sk_buff *skb, const struct jour
 __noinline __u32 icmp_sum(struct __sk_buff *skb, __u32 offset, __u32 length)
 {
 	__u32 end = offset + length, start = end, store = 0, sum = 0;
-	bool pending = checksum_pending(skb, &start, &store);
+	bool pending = checksum_pending(skb);
 	__u16 word;
+
+	if (pending)
+		checksum_place(skb, &start, &store);
 
 	for (int i = 0; i < ICMP_QUOTE / 2; i++, offset += 2) {
 		if (offset >= end || offset >= start)

@@ -55,29 +55,54 @@ static __always_inline __u32 link_length(struct __sk_buff *skb)
 	return kernel->network_header - (__u32)((__u64)kernel->data - (__u64)kernel->head);
 }
 
-/* Where the checksum that is still to be completed begins, in bytes from `data`, and where it will be stored. False: none is pending. */
-static __always_inline bool checksum_pending(struct __sk_buff *skb, __u32 *start, __u32 *store)
+/* The layer 4 checksum is still to be completed, by a device or the kernel. */
+static __always_inline bool checksum_pending(struct __sk_buff *skb)
 {
 	struct sk_buff___kernel *kernel = bpf_cast_to_kern_ctx(skb);
 
-	if (BPF_CORE_READ_BITFIELD(kernel, ip_summed) != CHECKSUM_PARTIAL)
-		return false;
+	return BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
+}
+
+/* Where a pending checksum begins, in bytes from `data`, and where it will be stored. */
+static __always_inline void checksum_place(struct __sk_buff *skb, __u32 *start, __u32 *store)
+{
+	struct sk_buff___kernel *kernel = bpf_cast_to_kern_ctx(skb);
+
 	*start = kernel->csum_start - (__u32)((__u64)kernel->data - (__u64)kernel->head);
 	*store = *start + kernel->csum_offset;
-	return true;
+}
+
+/*
+ * The packet's start and end as pointers. clang takes the two fields for the 32-bit numbers that they are declared as, and where branches
+ * share them hands the verifier a truncated number; each read is therefore one instruction of its own.
+ */
+static __always_inline void *packet_data(struct __sk_buff *skb)
+{
+	void *data;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(data) : "r"(skb), "i"(offsetof(struct __sk_buff, data)));
+	return data;
+}
+
+static __always_inline void *packet_end(struct __sk_buff *skb)
+{
+	void *end;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(end) : "r"(skb), "i"(offsetof(struct __sk_buff, data_end)));
+	return end;
 }
 
 /* `length` bytes at `offset` (a constant small sum) of the packet for direct access, pulled into its linear part; NULL: too short. */
 static __always_inline void *reach(struct __sk_buff *skb, __u32 offset, __u32 length)
 {
-	void *data = (void *)(long)skb->data;
+	void *data = packet_data(skb);
 
-	if (data + offset + length <= (void *)(long)skb->data_end)
+	if (data + offset + length <= packet_end(skb))
 		return data + offset;
 	if (bpf_skb_pull_data(skb, offset + length))
 		return NULL;
-	data = (void *)(long)skb->data;
-	if (data + offset + length > (void *)(long)skb->data_end)
+	data = packet_data(skb);
+	if (data + offset + length > packet_end(skb))
 		return NULL;
 	return data + offset;
 }

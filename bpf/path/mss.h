@@ -45,7 +45,12 @@ static long mss_step(__u32 index __attribute__((unused)), struct mss_search *sea
 	return option.length < 2;
 }
 
-/* `mtu`: largest inner packet. GO_ON, or DROP_REWRITE. */
+static __always_inline bool is_syn(const struct journey *j)
+{
+	return j->key.proto == IPPROTO_TCP && j->tcp_flags & TCP_SYN && j->fragment == FRAGMENT_NONE;
+}
+
+/* Of a SYN. `mtu`: largest inner packet. GO_ON, or DROP_REWRITE. */
 __noinline int mss_clamp(struct __sk_buff *skb, struct journey *j __nonnull, __u32 mtu)
 {
 	__u32 limit = mtu - sizeof(struct tcphdr) - (j->family == FAMILY_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
@@ -53,8 +58,6 @@ __noinline int mss_clamp(struct __sk_buff *skb, struct journey *j __nonnull, __u
 	__u8 data_offset;
 	__be16 from, to;
 
-	if (j->key.proto != IPPROTO_TCP || !(j->tcp_flags & TCP_SYN) || j->fragment != FRAGMENT_NONE)
-		return GO_ON;
 	if (bpf_skb_load_bytes(skb, j->l4 + 12, &data_offset, 1))
 		return GO_ON;
 	search.end = j->l4 + (data_offset >> 4) * 4;

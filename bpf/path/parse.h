@@ -116,11 +116,25 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct journey *j, 
 	return GO_ON;
 }
 
+#define L4_HEAD 14 /* of TCP: up to its flags */
+
+/* The first bytes of the layer 4 header: in the packet where they stand behind a plain IP header, else copied. NULL: not all there. */
+static __always_inline const __u8 *l4_head(struct __sk_buff *skb, const struct journey *j, __u32 length, __u8 *copy)
+{
+	void *data = packet_data(skb), *end = packet_end(skb);
+
+	if (j->l4 == L3 + sizeof(struct iphdr) && data + L3 + sizeof(struct iphdr) + length <= end)
+		return data + L3 + sizeof(struct iphdr);
+	if (j->l4 == L3 + sizeof(struct ipv6hdr) && data + L3 + sizeof(struct ipv6hdr) + length <= end)
+		return data + L3 + sizeof(struct ipv6hdr);
+	return bpf_skb_load_bytes(skb, j->l4, copy, length) ? NULL : copy;
+}
+
 /* Ports, TCP flags, ICMP type, and the size that a segment will have. */
 static __always_inline int parse_l4(struct __sk_buff *skb, struct journey *j, struct protocol protocol)
 {
-	struct { __be16 sport, dport; } ports;
-	__u8 tcp[2]; /* data offset, flags */
+	__u8 copy[L4_HEAD + 2];
+	const __u8 *l4;
 	__u32 header = 8;
 
 	j->segment = j->length;
@@ -129,18 +143,20 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct journey *j, st
 		return GO_ON;
 	switch (protocol.value) {
 	case IPPROTO_TCP:
-		if (j->l4 + sizeof(struct tcphdr) > L3 + j->length || bpf_skb_load_bytes(skb, j->l4 + 12, tcp, sizeof(tcp)))
+		l4 = l4_head(skb, j, L4_HEAD, copy);
+		if (j->l4 + sizeof(struct tcphdr) > L3 + j->length || !l4)
 			return DROP(DROP_INNER_MALFORMED);
-		header = (tcp[0] >> 4) * 4;
+		header = (l4[12] >> 4) * 4;
 		if (header < sizeof(struct tcphdr) || j->l4 + header > L3 + j->length)
 			return DROP(DROP_INNER_MALFORMED);
-		j->tcp_flags = tcp[1];
+		j->tcp_flags = l4[13];
 		break;
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
 	case IPPROTO_DCCP:
-		if (j->l4 + 8 > L3 + j->length)
+		l4 = l4_head(skb, j, 4, copy);
+		if (j->l4 + 8 > L3 + j->length || !l4)
 			return DROP(DROP_INNER_MALFORMED);
 		break;
 	case IPPROTO_ICMP:
@@ -156,10 +172,8 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct journey *j, st
 	/* All fragments of a packet are one flow, and only the first knows its ports. */
 	if (j->fragment != FRAGMENT_NONE)
 		return GO_ON;
-	if (bpf_skb_load_bytes(skb, j->l4, &ports, sizeof(ports)))
-		return DROP(DROP_INNER_MALFORMED);
-	j->key.sport = ports.sport;
-	j->key.dport = ports.dport;
+	j->key.sport = ((const __be16 *)l4)[0];
+	j->key.dport = ((const __be16 *)l4)[1];
 	return GO_ON;
 }
 

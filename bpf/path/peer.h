@@ -3,8 +3,7 @@
 #ifndef BRANCHLINE_PEER_H
 #define BRANCHLINE_PEER_H
 
-#include "drop.h"
-#include "session.h"
+#include "encap.h"
 
 /* Path handle for the peer's next packet, 0: none usable. */
 static __always_inline __u32 choose_path(const struct peer *peer)
@@ -23,7 +22,11 @@ static __always_inline __u32 choose_path(const struct peer *peer)
 	return 0;
 }
 
-/* Last step of a packet towards a peer. The mark carries the handle to ipsec0, through XFRM, and over mp0 and mp1. */
+/*
+ * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now. The rest goes to other devices
+ * first: secure ones to ipsec0 for XFRM, GSO packets and those without checksum to mp0, where the kernel cuts and completes them. The mark
+ * carries the handle there, through XFRM, and over mp0 and mp1.
+ */
 static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct node_config *config, const struct peer *peer, bool secure)
 {
 	__u32 handle = choose_path(peer);
@@ -32,12 +35,15 @@ static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct node
 		return DROP(DROP_NO_ESP);
 	if (!handle)
 		return DROP(DROP_NO_PATH);
-	skb->mark = handle;
 	if (secure) {
 		count(COUNT_TO_PEER_SECURE);
+		skb->mark = handle;
 		return bpf_redirect_neigh(config->ipsec_ifindex, NULL, 0, 0);
 	}
 	count(COUNT_TO_PEER_CLEAR);
+	if (!skb->gso_size && !checksum_pending(skb))
+		return encap(skb, handle, MP_DATA);
+	skb->mark = handle;
 	return bpf_redirect(config->mp0_ifindex, 0);
 }
 

@@ -27,8 +27,8 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 		outer.v4.ip.ttl = PROBE_REPLY_TTL;
 		outer.v4.ip.check = 0;
 		outer.v4.ip.check = ipv4_checksum(&outer.v4.ip);
-		outer.v4.udp.source = a->dport;
-		outer.v4.udp.dest = a->sport;
+		outer.v4.udp.source = a->udp.dest;
+		outer.v4.udp.dest = a->udp.source;
 		outer.v4.udp.check = 0;
 		return !bpf_skb_store_bytes(skb, L3, &outer.v4, sizeof(outer.v4), 0);
 	}
@@ -37,8 +37,8 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 	__builtin_memcpy(&outer.v6.ip.saddr, a->dst, 16);
 	__builtin_memcpy(&outer.v6.ip.daddr, a->src, 16);
 	outer.v6.ip.hop_limit = PROBE_REPLY_TTL;
-	outer.v6.udp.source = a->dport;
-	outer.v6.udp.dest = a->sport;
+	outer.v6.udp.source = a->udp.dest;
+	outer.v6.udp.dest = a->udp.source;
 	outer.v6.udp.check = 0;
 	return !bpf_skb_store_bytes(skb, L3, &outer.v6, sizeof(outer.v6), 0);
 }

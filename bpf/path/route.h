@@ -56,7 +56,7 @@ static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, con
 	result = trim_padding(skb, j);
 	if (result == GO_ON)
 		result = ttl_decrement(skb, j);
-	if (result == GO_ON)
+	if (result == GO_ON && is_syn(j))
 		result = mss_clamp(skb, j, mtu);
 	return result == GO_ON ? hand_to_peer(skb, config, peer, secure) : result;
 }

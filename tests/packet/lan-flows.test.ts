@@ -4,7 +4,8 @@ import { ABI_NH_F_SECURE, nexthopKind } from '../../schema/abi.gen.ts'
 import * as build from './build.ts'
 import { ethernet, filler, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, host } from './hosts.ts'
-import { expectOutcome, OTHER_SID, REDIRECT, Rig, SID, VRF } from './rig.ts'
+import { dissect } from './mp.ts'
+import { expectOutcome, REDIRECT, REMOTE_SID, Rig, VRF } from './rig.ts'
 
 const rig = new Rig()
 beforeEach(() => rig.reset())
@@ -19,16 +20,17 @@ describe.each(FAMILIES)('IPv%i', family => {
     const packet = ethernet(ip(to(2), tcp()))
 
     it('are looked up once, until routes change', () => {
-      expect(rig.run('lan', packet).counters).toEqual({ ...NEW, 'to-peer-clear': 1 })
+      expect(rig.run('lan', packet).counters).toEqual({ ...NEW, 'to-peer-clear': 1, 'mp-out': 1 })
       rig.setNexthop(2, nexthopKind.NH_PEER, ABI_NH_F_SECURE, 9)
       // The flow remembers the index, so a changed next hop counts at once.
       expect(rig.run('lan', packet).counters).toEqual({ 'lan-in': 1, 'flow-hit': 1, 'to-peer-secure': 1 })
       rig.setNexthop(2, nexthopKind.NH_PEER, 0, 9)
       rig.maps.fib.set({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 }, 4)
-      expect(rig.run('lan', packet).mark).toBe(SID)
+      expect(dissect(rig.run('lan', packet).packet).header.session).toBe(REMOTE_SID)
       rig.setNode({ routeEpoch: 2 })
       const out = rig.run('lan', packet)
-      expectOutcome(out, { verdict: REDIRECT, mark: OTHER_SID, counters: { 'lan-in': 1, 'to-peer-clear': 1 } })
+      expectOutcome(out, { verdict: REDIRECT, counters: { 'lan-in': 1, 'to-peer-clear': 1, 'mp-out': 1 } })
+      expect(dissect(out.packet).header.session).toBe(0x800)
       const [entry] = rig.maps.flows.entries()
       expect(entry?.[1]).toMatchObject({
         nexthop: 4,

@@ -4,7 +4,8 @@ import { be32 } from '../../schema/address.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, type Family, host, type IcmpKind, icmpFrame } from './hosts.ts'
-import { expectOutcome, NEXT, NODE, OTHER_SID, REDIRECT, Rig, SHOT, SID, VRF } from './rig.ts'
+import { carried, dissect, ipOf } from './mp.ts'
+import { expectOutcome, NEXT, NODE, OTHER_SID, REDIRECT, REMOTE_SID, Rig, SHOT, SID, VRF } from './rig.ts'
 
 const rig = new Rig()
 beforeEach(() => rig.reset())
@@ -16,28 +17,74 @@ describe.each(FAMILIES)('IPv%i', family => {
   const to = (n: number) => ({ src: host(family), dst: behind(family, n) })
 
   describe('goes on with one TTL less', () => {
-    it.each([
-      ['TCP', tcp()],
-      ['UDP', udp(1000, 53)],
-      ['ping', icmp(family, family === 4 ? 8 : 128)],
-      ['SCTP', build.raw(132)],
-      ['GRE', build.raw(47)],
-      ['another protocol without data', build.raw(253, new Uint8Array(0))],
-    ])('%s', (_name, layer4) => {
-      const out = rig.run('lan', ethernet(ip(to(2), layer4)))
-      expect(out).toEqual({
-        verdict: REDIRECT,
-        packet: ethernet(ip({ ...to(2), ttl: 63 }, layer4)),
-        mark: SID,
-        drops: {},
-        counters: { ...NEW, 'to-peer-clear': 1 },
+    describe.each(FAMILIES)('in MP over IPv%i', outside => {
+      const handle = outside === 4 ? SID : SID | 1
+      beforeEach(() => rig.setPeer(9, { pathBest: handle & 1 }))
+
+      it.each([
+        ['TCP', tcp()],
+        ['UDP', udp(1000, 53)],
+        ['ping', icmp(family, family === 4 ? 8 : 128)],
+        ['SCTP', build.raw(132)],
+        ['GRE', build.raw(47)],
+        ['another protocol without data', build.raw(253, new Uint8Array(0))],
+      ])('%s', (_name, layer4) => {
+        rig.setState(handle, { txNumber: 6n })
+        const out = rig.run('lan', ethernet(ip({ ...to(2), tos: 0x2b }, layer4)))
+        expectOutcome(out, { verdict: REDIRECT, mark: 0, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
+        const inner = ip({ ...to(2), tos: 0x2b, ttl: 63 }, layer4)
+        expect(ipOf(out.packet)).toEqual(carried(out.packet, handle, inner, { tos: 0x2b, number: 7n }))
+        const length = BigInt(out.packet.length - 14)
+        expect(rig.maps.pathState.get(handle)).toMatchObject({ txNumber: 7n, txBytes: length })
+      })
+
+      it('unless it is GSO: mp0’s kernel side cuts it and completes it first', () => {
+        const out = rig.run('lan', ethernet(ip(to(2), tcp({ data: filler(900) }))), { gsoSize: 300 })
+        expect(out).toEqual({
+          verdict: REDIRECT,
+          packet: ethernet(ip({ ...to(2), ttl: 63 }, tcp({ data: filler(900) }))),
+          mark: handle,
+          drops: {},
+          counters: { ...NEW, 'to-peer-clear': 1 },
+        })
+      })
+
+      it('fills the WAN’s MTU to the byte and no more', () => {
+        rig.setPeer(9, { pathBest: handle & 1, mtuClear: 9000 })
+        const overhead = (outside === 4 ? 20 : 40) + 8 + 40 + (family === 4 ? 28 : 48)
+        const sized = (length: number) => ethernet(ip(to(2), udp(7, 8, filler(length - overhead))))
+        const passes = rig.run('lan', sized(1500))
+        expect(passes.packet.length).toBe(1514)
+        expectOutcome(passes, { verdict: REDIRECT, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
+        expectOutcome(rig.run('lan', sized(1501)), {
+          verdict: SHOT,
+          drops: { 'too-big': 1 },
+          counters: { 'lan-in': 1, 'flow-hit': 1, 'to-peer-clear': 1 },
+        })
+      })
+
+      it.each([
+        ['a path that is not learned', () => rig.setPath(handle, { family: 0 })],
+        ['a path that is gone', () => rig.maps.pathState.delete(handle)],
+        ['a session that is gone', () => rig.maps.sessions.delete(SID)],
+      ])('not by %s', (_name, spoil) => {
+        spoil()
+        expectOutcome(rig.run('lan', ethernet(ip(to(2), tcp()))), {
+          verdict: SHOT,
+          drops: { 'no-path': 1 },
+          counters: { ...NEW, 'to-peer-clear': 1 },
+        })
       })
     })
 
+    it('to peer 8 clear', () => {
+      const out = rig.run('lan', ethernet(ip(to(4), tcp())))
+      expectOutcome(out, { verdict: REDIRECT, mark: 0, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
+      expect(ipOf(out.packet)).toEqual(carried(out.packet, OTHER_SID, ip({ ...to(4), ttl: 63 }, tcp())))
+    })
+
     it.each([
-      ['peer 9 clear', 2, SID, 'to-peer-clear'],
       ['peer 9 secure', 3, SID, 'to-peer-secure'],
-      ['peer 8 clear', 4, OTHER_SID, 'to-peer-clear'],
       ['peer 8 secure', 5, OTHER_SID, 'to-peer-secure'],
       ['LAN', 1, 0, 'lan-out'],
       ['LAN of a secure segment', 6, 0, 'lan-out'],
@@ -54,13 +101,13 @@ describe.each(FAMILIES)('IPv%i', family => {
 
     it.each([[255], [128], [2]])('TTL %i', ttl => {
       const out = rig.run('lan', ethernet(ip({ ...to(2), ttl, tos: 0xb9 }, tcp())))
-      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: ttl - 1, tos: 0xb9 }, tcp())))
+      expect(dissect(out.packet).payload).toEqual(ip({ ...to(2), ttl: ttl - 1, tos: 0xb9 }, tcp()))
     })
 
     it('without the padding that Ethernet added', () => {
       const packet = ip(to(2), udp(1, 2, filler(1)))
       const out = rig.run('lan', build.concat(ethernet(packet), new Uint8Array(17)))
-      expect(out.packet).toEqual(ethernet(ip({ ...to(2), ttl: 63 }, udp(1, 2, filler(1)))))
+      expect(dissect(out.packet).payload).toEqual(ip({ ...to(2), ttl: 63 }, udp(1, 2, filler(1))))
     })
   })
 
@@ -193,7 +240,10 @@ describe.each(FAMILIES)('IPv%i', family => {
     ['the lowest when the best does not exist', 3, 99, SID],
   ])('chooses a path: %s', (_name, pathMask, pathBest, handle) => {
     rig.setPeer(9, { pathMask, pathBest })
-    expect(rig.run('lan', ethernet(ip(to(2), tcp()))).mark).toBe(handle)
+    expect(dissect(rig.run('lan', ethernet(ip(to(2), tcp()))).packet).header).toMatchObject({
+      session: REMOTE_SID,
+      path: handle & 1,
+    })
   })
 })
 

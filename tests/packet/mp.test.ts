@@ -5,8 +5,8 @@ import { be32 } from '../../schema/address.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, host } from './hosts.ts'
-import { dissect, mp, NODE_KEY, outer } from './mp.ts'
-import { expectOutcome, NEXT, NODE, OTHER, OTHER_SID, PEER, REDIRECT, REMOTE_SID, Rig, SHOT, SID, WAN } from './rig.ts'
+import { carried, dissect, ipOf } from './mp.ts'
+import { expectOutcome, NEXT, NODE, OTHER, OTHER_SID, PEER, REDIRECT, Rig, SHOT, SID } from './rig.ts'
 
 const rig = new Rig()
 beforeEach(() => rig.reset())
@@ -15,33 +15,6 @@ afterAll(() => rig[Symbol.dispose]())
 const ESP = ip({ src: NODE, dst: PEER, tos: 0xb8 }, build.esp())
 const handleOf = (outside: 4 | 6) => (outside === 4 ? SID : SID | 1)
 
-/** Without the Ethernet header, which is the neighbour's to write: redirect_neigh throws this one away. */
-const ipOf = (frame: build.Bytes) => frame.subarray(14)
-
-/** The IP packet that must come out; only the timestamp is taken from the one that did. */
-function expected(
-  outside: 4 | 6,
-  got: build.Bytes,
-  payload: build.Bytes,
-  change: { type?: number; number?: bigint; tos?: number } = {},
-) {
-  const { local, remote } = WAN[outside]
-  const { tos = 0, ...fields } = change
-  const message = mp(
-    {
-      session: REMOTE_SID,
-      path: outside === 4 ? 0 : 1,
-      number: 1n,
-      policyVersion: 4,
-      timestampUs: dissect(got).header.timestampUs,
-      key: NODE_KEY,
-      ...fields,
-    },
-    payload,
-  )
-  return ipOf(outer({ src: local, dst: remote, tos }, message))
-}
-
 describe.each(FAMILIES)('IPv%i outside', outside => {
   const mark = handleOf(outside)
 
@@ -49,7 +22,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
     rig.setState(mark, { txNumber: 6n })
     const out = rig.run('mp-egress', ethernet(ESP), { mark })
     expectOutcome(out, { verdict: REDIRECT, mark: 0, drops: {}, counters: { 'mp-out': 1 } })
-    expect(ipOf(out.packet)).toEqual(expected(outside, out.packet, ESP, { tos: 0xb8, number: 7n }))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, mark, ESP, { tos: 0xb8, number: 7n }))
     const length = BigInt(out.packet.length - 14)
     expect(rig.maps.pathState.get(mark)).toMatchObject({ txNumber: 7n, txBytes: length, rxPackets: 0n })
     expect(rig.maps.pathState.get(mark)?.lastTxNs).toBeGreaterThan(0n)
@@ -67,7 +40,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       const packet = ip({ ...ends, tos: 0x2b }, layer4)
       const out = rig.run('mp-ingress', ethernet(packet), { mark })
       expectOutcome(out, { verdict: REDIRECT, mark: 0, drops: {}, counters: { 'mp-out': 1 } })
-      expect(ipOf(out.packet)).toEqual(expected(outside, out.packet, packet, { tos: 0x2b }))
+      expect(ipOf(out.packet)).toEqual(carried(out.packet, mark, packet, { tos: 0x2b }))
     })
 
     it('fills the WAN’s MTU to the byte and no more', () => {
@@ -97,7 +70,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
     rig.setPeer(9, { pathMask: 1 << (1 - path), pathBest: 1 - path })
     const out = rig.run('mp-ingress', ethernet(packet))
     expectOutcome(out, { verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1, 'local-out': 1 } })
-    expect(ipOf(out.packet)).toEqual(expected(outside, out.packet, packet, { type: mpType.MP_PROBE }))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, mark, packet, { type: mpType.MP_PROBE }))
   })
 
   it('cannot send on a path that is not learned', () => {
@@ -146,7 +119,7 @@ describe('mp_egress', () => {
     rig.setPeer(9, { pathBest: 1 })
     const out = rig.run('mp-egress', ethernet(ESP), { mark })
     expectOutcome(out, { verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1 } })
-    expect(ipOf(out.packet)).toEqual(expected(6, out.packet, ESP, { tos: 0xb8 }))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID | 1, ESP, { tos: 0xb8 }))
   })
 
   it('does not send ESP to nobody, whatever its mark says', () => {
@@ -169,7 +142,7 @@ describe('mp_egress', () => {
       counters: {},
     })
     const out = rig.run('mp-ingress', frame, { mark: SID })
-    expect(ipOf(out.packet)).toEqual(expected(4, out.packet, ipOf(frame)))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, ipOf(frame)))
   })
 
   it('has no path when its peer has none', () => {
@@ -195,7 +168,7 @@ describe('mp_egress', () => {
       rig.reset()
       const out = rig.run('mp-egress', ethernet(fragment(offset, more)), { mark: SID })
       expect(out.drops).toEqual({})
-      expect(ipOf(out.packet)).toEqual(expected(4, out.packet, fragment(offset, more)))
+      expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, fragment(offset, more)))
     }
   })
 
@@ -239,14 +212,14 @@ describe('mp_ingress', () => {
     const packet = ip({ src: NODE, dst: PEER }, layer4)
     const out = rig.run('mp-ingress', ethernet(packet))
     expectOutcome(out, { verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1, 'local-out': 1 } })
-    expect(ipOf(out.packet)).toEqual(expected(6, out.packet, packet))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID | 1, packet))
   })
 
   it('sends the node’s ICMP error to a host by its mark', () => {
     const packet = ip({ src: NODE, dst: behind(4, 2) }, icmp(4, 3))
     const out = rig.run('mp-ingress', ethernet(packet), { mark: SID })
     expectOutcome(out, { verdict: REDIRECT, counters: { 'mp-out': 1 } })
-    expect(ipOf(out.packet)).toEqual(expected(4, out.packet, packet))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, packet))
   })
 
   it('finds the other peer too', () => {

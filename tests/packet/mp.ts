@@ -2,6 +2,7 @@
 import { type MpHdr, mpHdrCodec, mpType } from '../../schema/abi.gen.ts'
 import { siphash24 } from '../../schema/siphash.ts'
 import { type Bytes, bareUdp, concat, ethernet, type IpFields, ip } from './build.ts'
+import { OTHER_SID, REMOTE_SID, WAN } from './world.ts'
 
 /** Keys as bytes; the maps hold them as two little-endian words. */
 export const NODE_KEY = Uint8Array.from({ length: 16 }, (_, index) => index)
@@ -56,4 +57,27 @@ export function dissect(frame: Bytes): { header: MpHdr; ip: Bytes; udp: Bytes; p
     header: mpHdrCodec.decode(frame.subarray(at + 8, at + 48)),
     payload: frame.subarray(at + 48),
   }
+}
+
+/** Without the Ethernet header, which is the neighbour's to write: redirect_neigh throws this one away. */
+export const ipOf = (frame: Bytes) => frame.subarray(14)
+
+/** The IP packet that must leave with `inner` on a path of the rig: all but the timestamp, which is taken from the one that did leave. */
+export function carried(
+  left: Bytes,
+  handle: number,
+  inner: Bytes,
+  change: { type?: number; number?: bigint; tos?: number } = {},
+): Bytes {
+  const { local, remote } = WAN[handle & 1 ? 6 : 4]
+  const { tos = 0, ...fields } = change
+  const header = {
+    session: handle === OTHER_SID ? 0x800 : REMOTE_SID,
+    path: handle & 1,
+    policyVersion: 4,
+    timestampUs: dissect(left).header.timestampUs,
+    key: NODE_KEY,
+    ...fields,
+  }
+  return ipOf(outer({ src: local, dst: remote, tos }, mp(header, inner)))
 }

@@ -35,19 +35,9 @@ import { be32, formatAddress } from '../../schema/address.ts'
 import { siphashKeyWords } from '../../schema/siphash.ts'
 import { address, type Bytes } from './build.ts'
 import { NODE_KEY, PEER_KEY } from './mp.ts'
+import { MTU, NODE, OTHER, OTHER_SID, PEER, REMOTE_SID, SID, VRF, WAN } from './world.ts'
 
-export const VRF = 7
-export const NODE = '100.64.0.2'
-export const PEER = '100.64.0.1'
-export const OTHER = '100.64.0.9'
-export const SID = 0x100
-export const REMOTE_SID = 0x900
-export const OTHER_SID = 0x200
-export const MTU = { secure: 1378, clear: 1432 }
-export const WAN = {
-  4: { local: '198.51.100.2', remote: '198.51.100.1' },
-  6: { local: '2001:db8::2', remote: '2001:db8::1' },
-} as const
+export * from './world.ts'
 
 export const NEXT = -1
 export const SHOT = 2

@@ -6,7 +6,7 @@ import { siphash24 } from '../../schema/siphash.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, type IcmpKind, icmpError } from './hosts.ts'
-import { dissect, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
+import { carried, dissect, ipOf, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
 import {
   expectOutcome,
   MTU,
@@ -55,13 +55,12 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
 
     it('goes on to another peer', () => {
       const out = rig.run('wan', arrives(outside, ip(from(4), tcp())))
-      expect(out).toEqual({
+      expectOutcome(out, {
         verdict: REDIRECT,
-        packet: ethernet(ip({ ...from(4), ttl: 63 }, tcp())),
-        mark: OTHER_SID,
-        drops: {},
-        counters: { ...IN, 'from-peer-clear': 1, 'flow-new': 1, 'to-peer-clear': 1 },
+        mark: 0,
+        counters: { ...IN, 'from-peer-clear': 1, 'flow-new': 1, 'to-peer-clear': 1, 'mp-out': 1 },
       })
+      expect(ipOf(out.packet)).toEqual(carried(out.packet, OTHER_SID, ip({ ...from(4), ttl: 63 }, tcp())))
     })
 
     it('does not go to the stack where the VRF says local: its answer would leave in clear, by the main table', () => {
@@ -70,11 +69,12 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       const src = inside === 4 ? NODE : 'fd00:100::2'
       expectOutcome(out, {
         verdict: REDIRECT,
-        packet: ethernet(icmpError(inside, 'prohibited', { src, dst: behind(inside, 2) }, original)),
-        mark: SID,
+        mark: 0,
         drops: { prohibited: 1 },
-        counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1 },
+        counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1, 'mp-out': 1 },
       })
+      const error = icmpError(inside, 'prohibited', { src, dst: behind(inside, 2) }, original)
+      expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, error, { tos: inside === 4 ? 0xc0 : 0 }))
     })
 
     it.each([
@@ -115,11 +115,12 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       const flow = ['ttl', 'too-big'].includes(reason) ? { 'flow-new': 1 } : {}
       expectOutcome(out, {
         verdict: REDIRECT,
-        packet: ethernet(icmpError(inside, kind, { src, dst: behind(inside, 2) }, original, mtu)),
-        mark: SID,
+        mark: 0,
         drops: { [reason]: 1 },
-        counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1, ...flow },
+        counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1, 'mp-out': 1, ...flow },
       })
+      const error = icmpError(inside, kind, { src, dst: behind(inside, 2) }, original, mtu)
+      expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, error, { tos: inside === 4 ? 0xc0 : 0 }))
     })
 
     it.each([
