@@ -34,6 +34,7 @@ test('one WAN link is enough; all else has defaults', () => {
       staleRoutesMs: 60_000,
       handshakeRetryMs: 500,
     },
+    handshake: { hybrid: 'preferred' },
   })
 })
 

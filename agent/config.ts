@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { nameSchema, prefixSchema } from '../schema/common.ts'
+import { hybridSchema } from '../schema/mpinit.ts'
 
 /** IFNAMSIZ is 16 with the final NUL (linux/if.h); the kernel refuses '/' and white space (net/core/dev.c, dev_valid_name). */
 const interfaceSchema = z
@@ -32,6 +33,11 @@ const timersSchema = z.strictObject({
   /** How long routes outlive the route session that brought them. */
   staleRoutesMs: millisecondsSchema.default(60_000),
   handshakeRetryMs: millisecondsSchema.default(500),
+})
+
+const handshakeSchema = z.strictObject({
+  /** ML-KEM beside X25519, so that what is recorded today stays secret from a quantum computer of tomorrow. */
+  hybrid: hybridSchema.default('preferred'),
 })
 
 const wanSchema = z.strictObject({
@@ -72,6 +78,7 @@ export const agentConfigSchema = z
     /** Overrides the address that activation stored, e.g. behind another proxy. */
     orchestrator: z.strictObject({ url: z.url({ protocol: /^wss$/, error: 'must be a wss:// URL' }) }).optional(),
     timers: timersSchema.prefault({}),
+    handshake: handshakeSchema.prefault({}),
   })
   .superRefine((config, context) => {
     unique(config.wan, 'name', 'wan', context)

@@ -50,6 +50,8 @@ enum mp_type {
 	MP_RESPONSE = 9,
 	MP_COOKIE = 10,
 	MP_RESET = 11, /* hint: "I do not know this session"; unauthenticated, may only cause a new handshake */
+	MP_INIT_KEM = 12, /* the other part of an INIT and of a RESPONSE: ML-KEM */
+	MP_RESPONSE_KEM = 13,
 };
 
 struct mp_hdr {

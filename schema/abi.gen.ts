@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x0edd2dfc8c7fc77an
+export const ABI_HASH = 0x3257c43a351e0687n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -33,6 +33,8 @@ export const mpType = {
   MP_RESPONSE: 9,
   MP_COOKIE: 10,
   MP_RESET: 11,
+  MP_INIT_KEM: 12,
+  MP_RESPONSE_KEM: 13,
 } as const
 /** Value -> name without its prefix. */
 export const mpTypeNames: Readonly<Record<number, string>> = {
@@ -43,6 +45,8 @@ export const mpTypeNames: Readonly<Record<number, string>> = {
   9: 'response',
   10: 'cookie',
   11: 'reset',
+  12: 'init-kem',
+  13: 'response-kem',
 }
 
 /** enum drop_reason */

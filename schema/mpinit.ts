@@ -5,6 +5,10 @@
  *   RESPONSE u8 version_type, 3 zero bytes, u32 sender sid (0: refused), u32 receiver sid, Noise message 2, mac1 16
  *   COOKIE   u8 version_type, 3 zero bytes, u32 receiver sid, nonce 24, sealed cookie 16 + 16
  *   RESET    u8 version_type, 3 zero bytes, u32 the unknown session id
+ *   INIT_KEM      u8 version_type, 3 zero bytes, u32 sender sid, sealed encapsulation key 1184 + 16
+ *   RESPONSE_KEM  u8 version_type, 3 zero bytes, u32 receiver sid, sealed ciphertext 1088 + 16, tag 16
+ *
+ * INIT_KEM follows an INIT whose capabilities name ML-KEM; the gateway answers both together, by RESPONSE and RESPONSE_KEM (agent/mp/noise.ts).
  *
  * A Noise payload is u16 length, that many bytes of CBOR, zero bytes of padding. An INIT has at least `MIN_INIT` bytes and its answer is never
  * longer than itself. mac1 is HMAC-SHA256, cut to 16 bytes, over everything before it, its key SHA-256("branchline mac1 v1\0" and the
@@ -21,7 +25,7 @@ export const NOISE_PROLOGUE = 'branchline mp_init v1'
 
 /** bpf/wire.h: MP_VERSION and the handshake members of enum mp_type. */
 export const MP_VERSION = 1
-export const HANDSHAKE = { init: 8, response: 9, cookie: 10, reset: 11 } as const
+export const HANDSHAKE = { init: 8, response: 9, cookie: 10, reset: 11, initKem: 12, responseKem: 13 } as const
 
 /** UDP payload of the usual INIT: with IPv6 and UDP headers it crosses a path of 1280 bytes (RFC 8200 §5) in one piece. */
 export const MIN_INIT = 1200
@@ -37,9 +41,18 @@ export const capabilitySchema = z
   .object({
     /** The kernel encrypts: SAs are made. */
     esp: z.boolean(),
+    /** In an INIT: an INIT_KEM with a key of this name follows. In a RESPONSE: a RESPONSE_KEM follows. Others' names count as none. */
+    kem: z.string().max(32).optional(),
     /** Room for later: unknown members are kept by old nodes and ignored. */
   })
   .loose()
+
+/**
+ * Does a node exchange keys by ML-KEM beside X25519? `preferred`: with every peer that does. `required`: with no other peer. Nobody on the way can
+ * turn `preferred` off: what both ends are able to stands in payloads that are authenticated.
+ */
+export const hybridSchema = z.enum(['off', 'preferred', 'required'])
+export type Hybrid = z.infer<typeof hybridSchema>
 
 export const linkOfferSchema = z.object({
   /** Path id in this session, chosen by the edge. */
@@ -89,6 +102,7 @@ export const refusalCodeSchema = z.enum([
   'timestamp-replayed',
   'clock-ahead',
   'full',
+  'hybrid-required',
 ])
 export type RefusalCode = z.infer<typeof refusalCodeSchema>
 

@@ -5,7 +5,14 @@ import type { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { agentConfigSchema } from '../agent/config.ts'
 import { clearMtu, secureMtu } from '../agent/mp/mtu.ts'
-import { formatCookie, formatReset, INIT_OVERHEAD, RESPONSE_OVERHEAD } from '../agent/mp/packets.ts'
+import {
+  formatCookie,
+  formatReset,
+  INIT_KEM_LENGTH,
+  INIT_OVERHEAD,
+  RESPONSE_KEM_LENGTH,
+  RESPONSE_OVERHEAD,
+} from '../agent/mp/packets.ts'
 import { buildProgram } from '../cli/program.ts'
 import { ABI_MP_HDR_LEN, counterNames, dropReasonNames, mpHdrCodec, mpTypeNames } from '../schema/abi.gen.ts'
 import { COOKIE_NONCE_LENGTH, MAX_INIT, MIN_INIT, refusalCodeSchema, SEALED_COOKIE_LENGTH } from '../schema/mpinit.ts'
@@ -107,6 +114,8 @@ describe('wire.md', () => {
       `| RESPONSE | ${RESPONSE_OVERHEAD} beside its payload; never longer than the INIT |`,
       `| COOKIE | ${cookie} |`,
       `| RESET | ${formatReset(1).length} |`,
+      `| INIT_KEM | ${INIT_KEM_LENGTH} |`,
+      `| RESPONSE_KEM | ${RESPONSE_KEM_LENGTH} |`,
     ]
     expect(text).toContain(rows.join('\n'))
   })

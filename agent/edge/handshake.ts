@@ -71,8 +71,9 @@ export class EdgeHandshake {
     if (node.capabilities.esp) for (const { path } of paths) offer.spis.set(path, node.sessions.newSpi())
     this.#offer = offer
     try {
-      const packet = initiator.start(offer.sid, this.#options.payload(offer, via))
-      node.wan.socket(via.local.address)?.send(packet, via.remote)
+      const socket = node.wan.socket(via.local.address)
+      for (const packet of initiator.start(offer.sid, this.#options.payload(offer, via)))
+        socket?.send(packet, via.remote)
     } catch (error) {
       failed(error instanceof Error ? error : new Error(String(error)))
     }
@@ -82,13 +83,13 @@ export class EdgeHandshake {
   receive(
     packet: Uint8Array,
     arrival: Arrival,
-  ): { outcome: Exclude<InitiatorResult, { kind: 'cookie' | 'ignored' }>; offer: Offer } | undefined {
+  ): { outcome: Exclude<InitiatorResult, { kind: 'cookie' | 'waiting' | 'ignored' }>; offer: Offer } | undefined {
     const offer = this.#offer
     if (this.#over || !offer) return undefined
     const outcome = this.#options.initiator.receive(packet)
-    if (outcome.kind === 'ignored') return undefined
+    if (outcome.kind === 'ignored' || outcome.kind === 'waiting') return undefined
     if (outcome.kind === 'cookie') {
-      arrival.socket.send(outcome.packet, arrival.from)
+      for (const again of outcome.packets) arrival.socket.send(again, arrival.from)
       return undefined
     }
     return { outcome, offer }

@@ -111,7 +111,14 @@ export class Uplink {
       const responderStatic = Buffer.from(this.gateway.staticKey, 'base64')
       this.#handshake = new EdgeHandshake({
         node,
-        initiator: createInitiator({ staticKey, responderStatic, trust, timestamps, now: Date.now }),
+        initiator: createInitiator({
+          staticKey,
+          responderStatic,
+          trust,
+          timestamps,
+          now: Date.now,
+          hybrid: node.config.handshake.hybrid,
+        }),
         candidates: () => this.#candidates(),
         payload: (offer, via) => this.#payload(offer, via),
         failed: error => this.#refused('unfit', error.message),

@@ -12,9 +12,9 @@ import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { gatewaySizes } from '../kernel/sizes.ts'
 import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
-import type { ByteStream, Listener } from '../mp/net.ts'
+import type { ByteStream, Endpoint, Listener } from '../mp/net.ts'
 import { Prober } from '../mp/prober.ts'
-import { createResponder, type Responder } from '../mp/responder.ts'
+import { createResponder, type Responder, type ResponderResult } from '../mp/responder.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
@@ -30,6 +30,11 @@ import { acceptRouteSession } from './route-listener.ts'
 import { type RoutePeerContext, renewGrant } from './route-peer.ts'
 import { type Vrf, Vrfs } from './vrfs.ts'
 
+/** Where a handshake packet came from, and in. */
+interface Origin extends Endpoint {
+  arrival: Arrival
+}
+
 export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
   identity: Identity
   report: (event: Omit<NodeEvent, 'time'>) => void
@@ -44,14 +49,12 @@ export class Gateway {
   readonly vrfs: Vrfs
   readonly #options: GatewayOptions
   readonly #pool: AddressPool
-  readonly #responder: Responder
+  readonly #responder: Responder<Origin>
   readonly #prober: Prober
   readonly #admissions = new Map<number, Admission>()
   readonly #routeContext: RoutePeerContext
   readonly #ignored = new Map<string, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
-  /** Where the packet under the responder's hands came in: `accept` has no other way to know. */
-  #arrival: Arrival | undefined
   #listener: Listener | undefined
   #tick: { stop(): void } | undefined
   #watch: NetworkWatch | undefined
@@ -90,9 +93,9 @@ export class Gateway {
       ownGrant: options.identity.signedGrant,
       trust: options.identity.trust,
       now: Date.now,
-      accept: (init, grant) => {
-        if (!this.#arrival) throw new Error('no packet is being handled')
-        const decision = prepare(context, init, grant, this.#arrival)
+      hybrid: options.config.handshake.hybrid,
+      accept: (init, grant, { arrival }) => {
+        const decision = prepare(context, init, grant, arrival)
         if (decision.kind === 'refused')
           return { localSid: 0, payload: { ok: false, code: decision.code, message: decision.message } }
         this.#admissions.set(decision.admission.localSid, decision.admission)
@@ -103,6 +106,7 @@ export class Gateway {
         this.#admissions.delete(localSid)
         if (admission) abandon(context, admission)
       },
+      done: (result, { arrival }) => this.#onHandshake(result, arrival),
     })
     this.#routeContext = {
       vrfs: this.vrfs,
@@ -174,9 +178,11 @@ export class Gateway {
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
     if (this.#closed) return
-    this.#arrival = arrival
-    const outcome = this.#responder.receive(packet, arrival.from)
-    this.#arrival = undefined
+    this.#responder.receive(packet, { ...arrival.from, arrival })
+  }
+
+  #onHandshake(outcome: ResponderResult, arrival: Arrival): void {
+    if (this.#closed) return
     if (outcome.kind === 'ignored') {
       this.#ignored.set(outcome.reason, (this.#ignored.get(outcome.reason) ?? 0) + 1)
       return
@@ -201,7 +207,7 @@ export class Gateway {
     install(this.#admissionContext(), admission, outcome.remoteSid, outcome.secrets)
       .then(installed => {
         if (!installed || this.#closed) return
-        arrival.socket.send(outcome.packet, arrival.from)
+        for (const packet of outcome.packets) arrival.socket.send(packet, arrival.from)
         this.#later(CONFIRM_MS, () => this.#forgetUnconfirmed(admission.peer, outcome.localSid))
       })
       .catch(error => this.node.log.error({ err: error }, 'admission failed'))

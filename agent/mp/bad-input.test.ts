@@ -9,15 +9,16 @@ import { encodeCbor } from './cbor.ts'
 import { CookieJar } from './cookie.ts'
 import { exportPrivate, generateKeyPair, importPublic } from './dh.ts'
 import { mac, mac1Key } from './mac.ts'
-import { Handshake, parseSuite } from './noise.ts'
-import { formatInit, formatReset, formatResponse, parsePacket } from './packets.ts'
+import { Handshake } from './noise.ts'
+import { formatInit, formatInitKem, formatReset, formatResponse, formatResponseKem, parsePacket } from './packets.ts'
 import type { IgnoredReason } from './reasons.ts'
+import { parseSuite } from './symmetric.ts'
 import { offer, SOURCE, START, World } from './testing.ts'
 
 const world = new World()
 const edge = world.node('edge-a')
 const gatewayPublic = world.gateway.key.publicKey.raw
-const good = world.initiator(edge).start(0x1000, offer(edge))
+const good = world.initiator(edge).start(0x1000, offer(edge))[0]
 const body = { ...offer(edge), timestamp: START * 1000 }
 const [link] = body.links
 
@@ -75,12 +76,20 @@ const atResponder: readonly (readonly [name: string, packet: Buffer, reason: Ign
   ['all ones', Buffer.alloc(MIN_INIT, 255), 'bad-version'],
   ['version 0', change(flip(0, 0x10)), 'bad-version'],
   ['version 2', change(flip(0, 0x30)), 'bad-version'],
-  ...[0, 1, 2, 3, 4, 7, 12, 15].map(type => [`type ${type}`, change(set(0, 0x10 | type)), 'bad-type'] as const),
+  ...[0, 1, 2, 3, 4, 7, 14, 15].map(type => [`type ${type}`, change(set(0, 0x10 | type)), 'bad-type'] as const),
   ...[1, 2, 3].map(at => [`reserved byte ${at}`, change(flip(at, 0x80)), 'bad-reserved'] as const),
   ['session 0', change(remacced(packet => void packet.fill(0, 4, 8))), 'bad-session'],
   ['an INIT that says RESPONSE', change(set(0, 0x19)), 'wrong-type'],
   ['an INIT that says COOKIE', change(set(0, 0x1a)), 'too-long'],
   ['an INIT that says RESET', change(set(0, 0x1b)), 'too-long'],
+  ['an INIT that says INIT_KEM', change(set(0, 0x1c)), 'too-short'],
+  ['an INIT that says RESPONSE_KEM', change(set(0, 0x1d)), 'too-long'],
+  ['an INIT_KEM alone', formatInitKem(0x1000, Buffer.alloc(1200)), 'no-handshake'],
+  ['an INIT_KEM of session 0', formatInitKem(0, Buffer.alloc(1200)), 'bad-session'],
+  ['an INIT_KEM one byte short', formatInitKem(0x1000, Buffer.alloc(1199)), 'too-short'],
+  ['an INIT_KEM one byte long', formatInitKem(0x1000, Buffer.alloc(1201)), 'too-long'],
+  ['an INIT_KEM with a reserved byte', formatInitKem(0x1000, Buffer.alloc(1200)).fill(1, 2, 3), 'bad-reserved'],
+  ['a RESPONSE_KEM', formatResponseKem(0x1000, Buffer.alloc(1120)), 'wrong-type'],
   ['a RESPONSE', formatResponse(1, 2, Buffer.alloc(100), mac1Key(gatewayPublic)), 'wrong-type'],
   ['a COOKIE', Buffer.concat([hex('1a00000000001000'), Buffer.alloc(56)]), 'wrong-type'],
   ['a RESET', formatReset(0x1000), 'wrong-type'],
@@ -217,11 +226,11 @@ describe('at the initiator', () => {
   const ephemeralKey = generateKeyPair()
   const start = () => {
     const initiator = world.initiator(edge, { generate: () => ephemeralKey })
-    return { initiator, init: initiator.start(0x1000, offer(edge)) }
+    return { initiator, init: initiator.start(0x1000, offer(edge))[0] }
   }
   const answer = responder.receive(start().init, SOURCE)
   if (answer.kind !== 'established') throw new Error('the test has no answer to change')
-  const { packet: response } = answer
+  const [response] = answer.packets
   const reworked = (how: Change, again = false): Buffer => {
     const packet = Buffer.from(response)
     const result = how(packet) ?? packet
@@ -232,7 +241,7 @@ describe('at the initiator', () => {
   if (!parsed.ok || parsed.packet.type !== 'init') throw new Error('the test has no INIT')
   const cookie = new CookieJar(gatewayPublic, () => 0).answer(parsed.packet, SOURCE)
   const foreign = new CookieJar(generateKeyPair().publicKey.raw, () => 0).answer(parsed.packet, SOURCE)
-  const otherInit = parsePacket(world.initiator(edge).start(0x1000, offer(edge)))
+  const otherInit = parsePacket(world.initiator(edge).start(0x1000, offer(edge))[0])
   if (!otherInit.ok || otherInit.packet.type !== 'init') throw new Error('the test has no second INIT')
   const late = new CookieJar(gatewayPublic, () => 0).answer(otherInit.packet, SOURCE)
 
@@ -240,6 +249,8 @@ describe('at the initiator', () => {
     ['nothing', Buffer.alloc(0), 'too-short'],
     ['an INIT', start().init, 'wrong-type'],
     ['a RESET', formatReset(0x1000), 'wrong-type'],
+    ['an INIT_KEM', formatInitKem(0x1000, Buffer.alloc(1200)), 'wrong-type'],
+    ['a RESPONSE_KEM that nobody asked for', formatResponseKem(0x1000, Buffer.alloc(1120)), 'no-handshake'],
     ['a RESPONSE without room for its tag', response.subarray(0, 75), 'too-short'],
     ['a RESPONSE one byte short', response.subarray(0, -1), 'bad-mac1'],
     ['a RESPONSE one byte long', Buffer.concat([response, Buffer.alloc(1)]), 'bad-mac1'],

@@ -54,13 +54,20 @@ export class CipherState {
   readonly #aead: Aead
   #key: KeyObject
   readonly #nonce = Buffer.alloc(NONCE_LENGTH)
-  #count = 0
+  #count: number
 
   /** @param key 32 bytes, copied */
-  constructor(aead: Aead, key: Uint8Array) {
-    if (key.length !== KEY_LENGTH) throw new RangeError(`${aead} takes a key of ${KEY_LENGTH} bytes, not ${key.length}`)
+  constructor(aead: Aead, key: Uint8Array | KeyObject, count = 0) {
+    const length = key instanceof Uint8Array ? key.length : key.symmetricKeySize
+    if (length !== KEY_LENGTH) throw new RangeError(`${aead} takes a key of ${KEY_LENGTH} bytes, not ${length}`)
     this.#aead = aead
-    this.#key = createSecretKey(key)
+    this.#key = key instanceof Uint8Array ? createSecretKey(key) : key
+    this.#count = count
+  }
+
+  /** Stands where this one does and goes on by itself: for what may fail and be tried again. Never to seal two different things with. */
+  copy(): CipherState {
+    return new CipherState(this.#aead, this.#key, this.#count)
   }
 
   /** Messages sealed or opened so far. */

@@ -15,20 +15,20 @@ describe('under load', () => {
     const world = new World()
     const responder = world.responder({ load: busy(world) })
     const edge = world.node('edge-a')
-    to('established', responder.receive(world.initiator(edge).start(1, offer(edge)), SOURCE))
+    to('established', responder.receive(world.initiator(edge).start(1, offer(edge))[0], SOURCE))
 
     world.now += 10
     const initiator = world.initiator(edge)
-    const init = initiator.start(2, offer(edge))
+    const init = initiator.start(2, offer(edge))[0]
     const cookie = to('reply', responder.receive(init, SOURCE))
     expect(cookie.refused).toBeUndefined()
     expect(cookie.packet.length).toBeLessThan(init.length)
     const again = back('cookie', initiator.receive(cookie.packet))
     expect(initiator.receive(cookie.packet)).toEqual({ kind: 'ignored', reason: 'bad-cookie' })
-    const elsewhere = responder.receive(again.packet, { ...SOURCE, port: 9 })
+    const elsewhere = responder.receive(again.packets[0], { ...SOURCE, port: 9 })
     expect(to('reply', elsewhere).packet).toHaveLength(cookie.packet.length)
-    const there = to('established', responder.receive(again.packet, SOURCE))
-    back('established', initiator.receive(there.packet))
+    const there = to('established', responder.receive(again.packets[0], SOURCE))
+    back('established', initiator.receive(there.packets[0]))
   })
 
   it('keeps the cookie for the next initiation, limits one address, and lets the cookie grow old', () => {
@@ -36,7 +36,7 @@ describe('under load', () => {
     const responder = world.responder({ load: busy(world) })
     const edge = world.node('edge-a')
     const initiator = world.initiator(edge)
-    const send = (sid: number) => responder.receive(initiator.start(sid, offer(edge)), SOURCE)
+    const send = (sid: number) => responder.receive(initiator.start(sid, offer(edge))[0], SOURCE)
     to('established', send(1))
     back('cookie', initiator.receive(to('reply', send(2)).packet))
     to('established', send(3))
@@ -57,8 +57,8 @@ describe('under load', () => {
     const edge = world.node('edge-a')
     const withCookie = (wait: number) => {
       const initiator = world.initiator(edge)
-      const cookie = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-      const { packet } = back('cookie', initiator.receive(cookie.packet))
+      const cookie = to('reply', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
+      const [packet] = back('cookie', initiator.receive(cookie.packet)).packets
       world.now += wait
       return responder.receive(packet, SOURCE).kind
     }

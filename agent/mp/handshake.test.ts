@@ -15,15 +15,15 @@ describe('MP_INIT', () => {
     const world = new World()
     const edge = world.node('edge-a')
     const initiator = world.initiator(edge)
-    const init = initiator.start(0x1000, offer(edge))
+    const init = initiator.start(0x1000, offer(edge))[0]
     expect(init).toHaveLength(MIN_INIT)
 
     const there = to('established', world.responder().receive(init, SOURCE))
     expect(there).toMatchObject({ remoteSid: 0x1000, localSid: 0x2000, grant: edge.body })
     expect(there.init).toEqual({ ...offer(edge), timestamp: START * 1000 })
-    expect(there.packet.length).toBeLessThanOrEqual(init.length)
+    expect(there.packets[0].length).toBeLessThanOrEqual(init.length)
 
-    const here = back('established', initiator.receive(there.packet))
+    const here = back('established', initiator.receive(there.packets[0]))
     expect(here).toMatchObject({ remoteSid: 0x2000, grant: world.gateway.body })
     expect(here.payload).toMatchObject({
       virtualAddress: '100.64.0.2',
@@ -63,8 +63,10 @@ describe('MP_INIT', () => {
     const world = new World()
     const edge = world.node('edge-a')
     const initiator = world.initiator(edge)
-    const init = initiator.start(1, offer(edge))
-    const { packet } = to('established', world.responder().receive(init, SOURCE))
+    const init = initiator.start(1, offer(edge))[0]
+    const {
+      packets: [packet],
+    } = to('established', world.responder().receive(init, SOURCE))
     for (const secret of [
       Buffer.from('edge-a'),
       Buffer.from(ENTERPRISE),
@@ -80,9 +82,9 @@ describe('MP_INIT', () => {
     const world = new World()
     const edge = world.node('edge-a')
     const responder = world.responder()
-    const first = world.initiator(edge).start(1, offer(edge))
+    const first = world.initiator(edge).start(1, offer(edge))[0]
     world.now += 5
-    const second = world.initiator(edge).start(2, offer(edge))
+    const second = world.initiator(edge).start(2, offer(edge))[0]
     to('established', responder.receive(second, SOURCE))
     expect(responder.receive(second, SOURCE)).toEqual({ kind: 'ignored', reason: 'duplicate' })
     expect(responder.receive(first, SOURCE)).toMatchObject({ kind: 'reply', refused: { code: 'timestamp-replayed' } })
@@ -94,12 +96,12 @@ describe('MP_INIT', () => {
     const edge = world.node('edge-a')
     const responder = world.responder()
     world.now += DAY
-    to('established', responder.receive(world.initiator(edge).start(1, offer(edge)), SOURCE))
+    to('established', responder.receive(world.initiator(edge).start(1, offer(edge))[0], SOURCE))
     world.now -= DAY
     const initiator = world.initiator(edge)
-    const refusal = to('reply', responder.receive(initiator.start(2, offer(edge)), SOURCE))
+    const refusal = to('reply', responder.receive(initiator.start(2, offer(edge))[0], SOURCE))
     expect(initiator.receive(refusal.packet)).toMatchObject({ kind: 'refused', by: 'peer', code: 'timestamp-replayed' })
-    to('established', responder.receive(initiator.start(3, offer(edge)), SOURCE))
+    to('established', responder.receive(initiator.start(3, offer(edge))[0], SOURCE))
   })
 
   it('ignores late, foreign and repeated answers', () => {
@@ -107,10 +109,12 @@ describe('MP_INIT', () => {
     const edge = world.node('edge-a')
     const responder = world.responder()
     const initiator = world.initiator(edge)
-    const late = to('established', responder.receive(initiator.start(1, offer(edge)), SOURCE))
-    const init = initiator.start(1, offer(edge))
-    expect(initiator.receive(late.packet)).toEqual({ kind: 'ignored', reason: 'decrypt-failed' })
-    const { packet } = to('established', responder.receive(init, SOURCE))
+    const late = to('established', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
+    const init = initiator.start(1, offer(edge))[0]
+    expect(initiator.receive(late.packets[0])).toEqual({ kind: 'ignored', reason: 'decrypt-failed' })
+    const {
+      packets: [packet],
+    } = to('established', responder.receive(init, SOURCE))
     expect(world.initiator(edge).receive(packet)).toEqual({ kind: 'ignored', reason: 'no-handshake' })
     back('established', initiator.receive(packet))
     expect(initiator.receive(packet)).toEqual({ kind: 'ignored', reason: 'no-handshake' })
@@ -121,7 +125,7 @@ describe('MP_INIT', () => {
     const world = new World()
     const edge = world.node('edge-a')
     const initiator = world.initiator(edge, { responderStatic: generateKeyPair().publicKey.raw })
-    expect(world.responder().receive(initiator.start(1, offer(edge)), SOURCE)).toEqual({
+    expect(world.responder().receive(initiator.start(1, offer(edge))[0], SOURCE)).toEqual({
       kind: 'ignored',
       reason: 'bad-mac1',
     })
@@ -136,7 +140,7 @@ describe('room in the packets', () => {
       prefix: `10.1.${i >> 2}.${(i & 3) << 6}/26`,
       reachable: true,
     }))
-    const init = world.initiator(edge).start(1, offer(edge, { subnets }))
+    const init = world.initiator(edge).start(1, offer(edge, { subnets }))[0]
     expect(init).toHaveLength(MIN_INIT)
     const { init: got } = to('established', world.responder().receive(init, SOURCE))
     expect(got.subnets.length).toBeGreaterThan(5)
@@ -154,8 +158,10 @@ describe('room in the packets', () => {
       spi: 0xffffff00 + path,
     }))
     const source = { address: '2001:db8:ffff:ffff:ffff:ffff:ffff:ffff', port: 65_535 }
-    const init = world.initiator(edge).start(1, offer(edge, { links }))
-    const { packet } = to('established', world.responder().receive(init, source))
+    const init = world.initiator(edge).start(1, offer(edge, { links }))[0]
+    const {
+      packets: [packet],
+    } = to('established', world.responder().receive(init, source))
     expect(packet.length).toBeLessThanOrEqual(init.length)
   })
 
@@ -164,12 +170,12 @@ describe('room in the packets', () => {
     const prefixes = (tail: string) =>
       Array.from({ length: 1024 }, (_, i) => `2001:db8:${(i + 4096).toString(16)}:${tail}`)
     const edge = world.node('edge-a', { prefixes: prefixes('ffff::/64') })
-    const init = world.initiator(edge).start(1, offer(edge))
+    const init = world.initiator(edge).start(1, offer(edge))[0]
     expect(init.length).toBeGreaterThan(20_000)
     to('established', world.responder().receive(init, SOURCE))
     const huge = world.node('edge-a', {
       prefixes: prefixes('ffff:ffff:ffff:ffff:ffff/128'),
     })
-    expect(() => world.initiator(huge).start(1, offer(huge))).toThrow('more prefixes than one packet carries')
+    expect(() => world.initiator(huge).start(1, offer(huge))[0]).toThrow('more prefixes than one packet carries')
   })
 })

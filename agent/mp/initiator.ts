@@ -4,6 +4,7 @@
  */
 import type { GrantBody, TrustBundle } from '../../schema/grant.ts'
 import {
+  type Hybrid,
   type InitPayload,
   NOISE_PROLOGUE,
   NOISE_SUITE,
@@ -15,13 +16,24 @@ import { COOKIE_ROTATION, openCookie } from './cookie.ts'
 import { importPublic, type KeyPair, type PublicKey } from './dh.ts'
 import { verifyGrant } from './grant.ts'
 import { fitInit } from './init-fit.ts'
+import { generateKem, KEM, type KemKeyPair } from './kem.ts'
 import { type DisposableSecrets, sessionSecrets } from './keys.ts'
 import { equal, mac1Key } from './mac.ts'
-import { Handshake, parseSuite } from './noise.ts'
-import { type CookiePacket, checkMac1, formatInit, parsePacket, type ResponsePacket } from './packets.ts'
+import { Handshake } from './noise.ts'
+import {
+  type CookiePacket,
+  checkMac1,
+  type Datagrams,
+  formatInit,
+  formatInitKem,
+  parsePacket,
+  type ResponseKemPacket,
+  type ResponsePacket,
+} from './packets.ts'
 import { decodePayload } from './payload.ts'
 import { type Ignored, ignored } from './reasons.ts'
 import { spanText } from './span.ts'
+import { parseSuite } from './symmetric.ts'
 import { TimestampSource } from './timestamp.ts'
 
 const SUITE = parseSuite(NOISE_SUITE)
@@ -38,6 +50,9 @@ export interface InitiatorOptions {
   timestamps?: TimestampSource
   /** Makes ephemeral keys; tests give fixed ones. */
   generate?: () => KeyPair
+  generateKem?: () => KemKeyPair
+  /** Default `preferred`. */
+  hybrid?: Hybrid
 }
 
 export type AcceptedPayload = ResponsePayload & { ok: true }
@@ -53,8 +68,10 @@ export type InitiatorResult =
     }
   /** `by: 'self'`: the gateway's own grant was not good enough for us. */
   | { kind: 'refused'; by: 'peer' | 'self'; code: RefusalCode; message: string }
-  /** The gateway is under load and asks us to prove our address: send `packet` now, to where the INIT went. */
-  | { kind: 'cookie'; packet: Buffer }
+  /** The gateway is under load and asks us to prove our address: send `packets` now, to where the INIT went. */
+  | { kind: 'cookie'; packets: Datagrams }
+  /** One part of the answer: the other one is on its way. */
+  | { kind: 'waiting' }
   | Ignored
 
 interface Pending {
@@ -63,6 +80,17 @@ interface Pending {
   noise: Uint8Array
   mac1: Uint8Array
   cookieTaken: boolean
+  kem: { pair: KemKeyPair; packet: Buffer } | undefined
+  /** A RESPONSE_KEM that overtook its RESPONSE. */
+  early: Uint8Array | undefined
+  /** The RESPONSE, when a RESPONSE_KEM has to follow. */
+  accepted: Accepted | undefined
+}
+
+interface Accepted {
+  remoteSid: number
+  payload: AcceptedPayload
+  grant: GrantBody
 }
 
 export class Initiator {
@@ -85,13 +113,13 @@ export class Initiator {
   /**
    * @param localSid what the gateway puts into its headers towards us; not 0
    * @param payload without the timestamp; subnets that find no room in one packet are left to the route session
-   * @returns the INIT to send. Throws a RangeError when the grant alone does not fit, or the gateway's key is a weak one.
+   * @returns the INIT to send, and behind it the INIT_KEM unless ML-KEM is off. Throws a RangeError when the grant alone does not fit, or the gateway's key is a weak one.
    */
-  start(localSid: number, payload: Omit<InitPayload, 'timestamp'>): Buffer {
+  start(localSid: number, payload: Omit<InitPayload, 'timestamp'>): Datagrams {
     if (!Number.isInteger(localSid) || localSid < 1 || localSid > 0xffffffff) {
       throw new RangeError(`a session id is 1 to 4294967295, not ${localSid}`)
     }
-    const { staticKey, generate, now } = this.#options
+    const { staticKey, generate, now, hybrid = 'preferred' } = this.#options
     const handshake = Handshake.initiator({
       suite: SUITE,
       prologue: PROLOGUE,
@@ -99,13 +127,29 @@ export class Initiator {
       remoteStatic: this.#remote,
       ...(generate && { generate }),
     })
-    const noise = handshake.write(fitInit({ ...payload, timestamp: this.#timestamps.next() }))
+    const capabilities = { ...payload.capabilities, ...(hybrid !== 'off' && { kem: KEM }) }
+    const noise = handshake.write(fitInit({ ...payload, capabilities, timestamp: this.#timestamps.next() }))
     if (noise === undefined) throw new RangeError("the gateway's static key is a weak one: nobody may use it")
     const fresh = this.#cookie !== undefined && now() - this.#cookie.time < COOKIE_ROTATION
     const packet = formatInit(localSid, noise, this.#sendKey, fresh ? this.#cookie?.value : undefined)
     const mac1 = packet.subarray(packet.length - 32, packet.length - 16)
-    this.#pending = { handshake, localSid, noise, mac1, cookieTaken: false }
-    return packet
+    const kem = hybrid === 'off' ? undefined : this.#offerKem(handshake, localSid)
+    this.#pending = {
+      handshake,
+      localSid,
+      noise,
+      mac1,
+      cookieTaken: false,
+      kem,
+      early: undefined,
+      accepted: undefined,
+    }
+    return together(packet, kem?.packet)
+  }
+
+  #offerKem(handshake: Handshake, localSid: number): Pending['kem'] {
+    const pair = (this.#options.generateKem ?? generateKem)()
+    return { pair, packet: formatInitKem(localSid, handshake.writeE1(pair)) }
   }
 
   /** Forgets the initiation under way; late answers to it are ignored. */
@@ -119,6 +163,7 @@ export class Initiator {
     if (!parsed.ok) return ignored(parsed.reason)
     const { packet } = parsed
     if (packet.type === 'response') return this.#response(bytes, packet)
+    if (packet.type === 'response-kem') return this.#responseKem(packet)
     if (packet.type === 'cookie') return this.#takeCookie(packet)
     return ignored('wrong-type')
   }
@@ -126,6 +171,7 @@ export class Initiator {
   #response(bytes: Uint8Array, packet: ResponsePacket): InitiatorResult {
     const pending = this.#pending
     if (pending === undefined || packet.receiverSid !== pending.localSid) return ignored('no-handshake')
+    if (pending.accepted) return ignored('duplicate')
     if (!checkMac1(bytes, packet, this.#receiveKey)) return ignored('bad-mac1')
     const read = pending.handshake.read(packet.noise)
     if (!read.ok) return ignored(read.reason)
@@ -147,8 +193,39 @@ export class Initiator {
     if (grant.role !== 'gateway' && grant.role !== 'dce') {
       return refusedHere('role-not-allowed', `${grant.nodeName} answered as a gateway but its grant says ${grant.role}`)
     }
-    const secrets = sessionSecrets(pending.handshake.finish())
-    return { kind: 'established', remoteSid: packet.senderSid, payload, grant, secrets }
+    const accepted: Accepted = { remoteSid: packet.senderSid, payload, grant }
+    if (payload.capabilities.kem !== undefined) return this.#awaitKem(pending, accepted)
+    if (this.#options.hybrid === 'required') {
+      return refusedHere('hybrid-required', `${grant.nodeName} has no ML-KEM, which this node requires`)
+    }
+    return established(pending.handshake, accepted)
+  }
+
+  #awaitKem(pending: Pending, accepted: Accepted): InitiatorResult {
+    if (pending.kem === undefined || accepted.payload.capabilities.kem !== KEM) return ignored('bad-payload')
+    pending.accepted = accepted
+    this.#pending = pending
+    const { early } = pending
+    pending.early = undefined
+    if (early) {
+      const result = this.#finishKem(pending, accepted, early)
+      if (result.kind === 'established') return result
+    }
+    return { kind: 'waiting' }
+  }
+
+  #responseKem(packet: ResponseKemPacket): InitiatorResult {
+    const pending = this.#pending
+    if (pending?.kem === undefined || packet.receiverSid !== pending.localSid) return ignored('no-handshake')
+    if (pending.accepted) return this.#finishKem(pending, pending.accepted, packet.sealed)
+    pending.early = Uint8Array.from(packet.sealed)
+    return { kind: 'waiting' }
+  }
+
+  #finishKem({ handshake, kem }: Pending, accepted: Accepted, sealed: Uint8Array): InitiatorResult {
+    if (kem === undefined || !handshake.readEkem1(sealed, kem.pair)) return ignored('decrypt-failed')
+    this.#pending = undefined
+    return established(handshake, accepted)
   }
 
   #refused(payload: ResponsePayload & { ok: false }): InitiatorResult {
@@ -171,12 +248,21 @@ export class Initiator {
     if (value === undefined) return ignored('bad-cookie')
     pending.cookieTaken = true
     this.#cookie = { value, time: this.#options.now() }
-    return { kind: 'cookie', packet: formatInit(pending.localSid, pending.noise, this.#sendKey, value) }
+    const init = formatInit(pending.localSid, pending.noise, this.#sendKey, value)
+    return { kind: 'cookie', packets: together(init, pending.kem?.packet) }
   }
 }
 
 export function createInitiator(options: InitiatorOptions): Initiator {
   return new Initiator(options)
+}
+
+function established(handshake: Handshake, accepted: Accepted): InitiatorResult {
+  return { kind: 'established', ...accepted, secrets: sessionSecrets(handshake.finish()) }
+}
+
+function together(packet: Buffer, kem: Buffer | undefined): Datagrams {
+  return kem ? [packet, kem] : [packet]
 }
 
 function refusedHere(code: RefusalCode, message: string): InitiatorResult {

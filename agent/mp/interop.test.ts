@@ -12,14 +12,17 @@ import { offer, SOURCE, START, World } from './testing.ts'
 import { cbor, publicOf, secondInitiator, x25519 } from './testing-second.ts'
 import {
   EDGE_SID,
+  fixedInitiator,
   offer as fixedOffer,
   fixedResponder,
   GATEWAY_SID,
+  hybridQuestion,
   KEYS,
   mpInitTranscript,
   noiseTranscripts,
 } from './vectors/make.ts'
 import frozenInit from './vectors/mp-init.json' with { type: 'json' }
+import frozenHybrid from './vectors/mp-init-hybrid.json' with { type: 'json' }
 import frozenNoise from './vectors/noise-ik.json' with { type: 'json' }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -65,7 +68,7 @@ describe('the second implementation', () => {
     const there = world.responder().receive(second.packet, SOURCE)
     if (there.kind !== 'established') throw new Error(`not established: ${JSON.stringify(there)}`)
     expect(there).toMatchObject({ remoteSid: 0x777, grant: edge.body })
-    const here = second.finish(there.packet)
+    const here = second.finish(there.packets[0])
     expect(here.senderSid).toBe(0x2000)
     expect(decodeCbor(here.cbor, responsePayloadSchema)).toMatchObject({
       ok: true,
@@ -75,7 +78,63 @@ describe('the second implementation', () => {
   })
 })
 
+describe('the second implementation, with ML-KEM', () => {
+  it('opens a tunnel to our responder and gets the same keys', () => {
+    const world = new World()
+    const edge = world.node('edge-a')
+    const second = secondInitiator({
+      staticPrivate: exportPrivate(edge.key),
+      ephemeralPrivate: exportPrivate(generateKeyPair()),
+      responderPublic: world.gateway.key.publicKey.raw,
+      sid: 0x777,
+      payload: { ...offer(edge, { capabilities: { esp: true, kem: 'ml-kem-768' } }), timestamp: START * 1000 },
+      kemSeed: randomBytes(64),
+    })
+    const responder = world.responder()
+    expect(responder.receive(second.packet, SOURCE)).toEqual({ kind: 'waiting' })
+    const there = responder.receive(second.kemPacket ?? Buffer.alloc(0), SOURCE)
+    if (there.kind !== 'established') throw new Error(`not established: ${JSON.stringify(there)}`)
+    const here = second.finish(there.packets[0], there.packets[1])
+    expect(decodeCbor(here.cbor, responsePayloadSchema)).toMatchObject({
+      ok: true,
+      value: { ok: true, capabilities: { esp: true, kem: 'ml-kem-768' } },
+    })
+    expect(inHex(listed(here.secrets))).toEqual(inHex(listed(there.secrets)))
+  })
+
+  it('sends and derives what is frozen', () => {
+    const { timestamp, ...rest } = fixedOffer()
+    const second = secondInitiator({
+      staticPrivate: KEYS.edge,
+      ephemeralPrivate: KEYS.edgeEphemeral,
+      responderPublic: publicOf(KEYS.gateway),
+      sid: EDGE_SID,
+      payload: { ...rest, capabilities: { ...rest.capabilities, kem: 'ml-kem-768' }, timestamp },
+      kemSeed: Buffer.from(frozenHybrid.kemSeed, 'hex'),
+    })
+    expect(hex(second.packet)).toBe(frozenHybrid.init)
+    expect(hex(second.kemPacket ?? Buffer.alloc(0))).toBe(frozenHybrid.initKem)
+    const [response, responseKem] = [frozenHybrid.response, frozenHybrid.responseKem].map(text =>
+      Buffer.from(text, 'hex'),
+    )
+    if (!response || !responseKem) throw new Error('no answer is frozen')
+    expect(inHex(listed(second.finish(response, responseKem).secrets))).toEqual(frozenHybrid.secrets)
+  })
+})
+
 describe('frozen transcripts', () => {
+  it('of the hybrid MP_INIT: both questions, and the keys from both answers', () => {
+    const { response, responseKem, secrets, ...question } = frozenHybrid
+    expect(hybridQuestion()).toEqual(question)
+    const initiator = fixedInitiator('required')
+    const { timestamp: _, ...payload } = fixedOffer()
+    initiator.start(EDGE_SID, payload)
+    expect(initiator.receive(Buffer.from(response, 'hex'))).toEqual({ kind: 'waiting' })
+    const here = initiator.receive(Buffer.from(responseKem, 'hex'))
+    if (here.kind !== 'established') throw new Error(`not established: ${JSON.stringify(here)}`)
+    expect(inHex(listed(here.secrets))).toEqual(secrets)
+  })
+
   it('of Noise IK, six suites', () => {
     expect(frozenNoise).toHaveLength(6)
     expect(noiseTranscripts()).toEqual(frozenNoise)

@@ -7,7 +7,7 @@
  *
  * A direction is `i2r` (initiator to responder) or `r2i`; a path is its decimal number.
  */
-import { hkdfSync } from 'node:crypto'
+import { createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
 import type { SessionSecrets } from '../../schema/mpinit.ts'
 import type { HandshakeResult } from './noise.ts'
 
@@ -22,10 +22,10 @@ export interface DisposableSecrets extends SessionSecrets {
 /** Takes over the arrays of `handshake`. The result is in the initiator's view, as the schema says. */
 export function sessionSecrets(handshake: HandshakeResult): DisposableSecrets {
   const { split, hash, chainingKey } = handshake
-  let disposed = false
+  let input: KeyObject | undefined = createSecretKey(chainingKey)
   const derive = (label: string, length: number): Uint8Array => {
-    if (disposed) throw new Error('the keys of this session were disposed of')
-    return new Uint8Array(hkdfSync('sha256', chainingKey, hash, `branchline v1 ${label}`, length))
+    if (input === undefined) throw new Error('the keys of this session were disposed of')
+    return new Uint8Array(hkdfSync('sha256', input, hash, `branchline v1 ${label}`, length))
   }
   const tagTx = derive('tag i2r', TAG_KEY)
   const tagRx = derive('tag r2i', TAG_KEY)
@@ -39,7 +39,7 @@ export function sessionSecrets(handshake: HandshakeResult): DisposableSecrets {
     esp: (path, direction) => derive(`esp ${path} ${direction === 'tx' ? 'i2r' : 'r2i'}`, ESP_KEY),
     dispose() {
       for (const key of [tagTx, tagRx, recordTx, recordRx, chainingKey]) key.fill(0)
-      disposed = true
+      input = undefined
     },
   }
 }

@@ -53,10 +53,11 @@ export class Load {
   /**
    * Counts one handshake.
    * @param proven called under load only: did the sender show a cookie for this address?
+   * @param busy under load whatever the rate is: work waits
    */
-  admit(address: string, proven: () => boolean): Admission {
+  admit(address: string, proven: () => boolean, busy = false): Admission {
     const now = this.#now()
-    if (take(this.#total, this.#rate, this.#burst, now)) return 'ok'
+    if (!busy && take(this.#total, this.#rate, this.#burst, now)) return 'ok'
     if (!proven()) return 'cookie'
     return take(this.#source(address, now), this.#sourceRate, this.#sourceBurst, now) ? 'ok' : 'rate-limited'
   }

@@ -1,10 +1,11 @@
 /** Short keyed checks of handshake packets: HMAC-SHA256 cut to 16 bytes (RFC 2104 §5). Domain separation is in the labels of the keys. */
-import { createHmac, hash, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, hash, timingSafeEqual } from 'node:crypto'
 
 export const MAC_LENGTH = 16
 
 export function mac(key: Uint8Array, data: Uint8Array): Buffer {
-  return createHmac('sha256', key).update(data).digest().subarray(0, MAC_LENGTH)
+  // A key object: node:crypto finds out that bytes are none by an exception, which costs three times the HMAC.
+  return createHmac('sha256', createSecretKey(key)).update(data).digest().subarray(0, MAC_LENGTH)
 }
 
 export function equal(a: Uint8Array, b: Uint8Array): boolean {

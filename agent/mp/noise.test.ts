@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { CipherState } from './cipher.ts'
 import { exportPrivate, generateKeyPair, importKeyPair, importPublic, type KeyPair } from './dh.ts'
-import { Handshake, parseSuite } from './noise.ts'
+import { Handshake } from './noise.ts'
+import { parseSuite } from './symmetric.ts'
 
 const hex = (text: string) => Buffer.from(text, 'hex')
 

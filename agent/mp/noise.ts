@@ -11,11 +11,28 @@
  * impersonation too); only the initiator's first transport message proves that it is there now. So the responder acts on message 1 only as far
  * as a replay may make it act. Message 2 authenticates the responder. The initiator's identity is hidden from all but the responder.
  *
- * The pattern is a list of tokens: a hybrid with ML-KEM adds its tokens and their two cases.
+ * With ML-KEM (kem.ts) both messages go on in a datagram of their own, by the tokens of the hybrid forward secrecy extension
+ * (https://github.com/noiseprotocol/noise_hfs_spec):
+ *
+ *   -> e, es, s, ss, payload   ->  e1
+ *   <- e, ee, se, payload      <-  ekem1, empty payload
+ *
+ * e1 is sealed under the keys of message 1 and bound to it; it enters the hash behind message 2, which is therefore the same for a responder
+ * that has no ML-KEM. ekem1 mixes the encapsulated secret into the chaining key, so what `finish` gives hangs on both exchanges; the empty payload
+ * behind it shows that both ends have the same. Payloads and authentication stay with X25519 alone.
  */
-import { hash, hkdfSync } from 'node:crypto'
-import { type Aead, CipherState, TAG_LENGTH } from './cipher.ts'
+import type { KeyObject } from 'node:crypto'
+import { TAG_LENGTH } from './cipher.ts'
 import { DH_LENGTH, exchange, generateKeyPair, importPublic, type KeyPair, type PublicKey } from './dh.ts'
+import {
+  decapsulate,
+  type Encapsulated,
+  encapsulate,
+  importKem,
+  KEM_CIPHERTEXT_LENGTH,
+  type KemKeyPair,
+} from './kem.ts'
+import { type Suite, SymmetricState } from './symmetric.ts'
 
 type Token = 'e' | 's' | 'ee' | 'es' | 'se' | 'ss'
 
@@ -24,87 +41,15 @@ const IK: readonly (readonly Token[])[] = [
   ['e', 'ee', 'se'],
 ]
 
-const AEADS: Readonly<Record<string, Aead>> = { AESGCM: 'aes-256-gcm', ChaChaPoly: 'chacha20-poly1305' }
-const HASHES: Readonly<Record<string, { digest: string; length: number }>> = {
-  SHA256: { digest: 'sha256', length: 32 },
-  SHA512: { digest: 'sha512', length: 64 },
-  BLAKE2s: { digest: 'blake2s256', length: 32 },
-}
-
 const NOTHING = new Uint8Array(0)
 
 /** Bytes that message 1 and message 2 add to their payloads. */
 export const MESSAGE_1_OVERHEAD = DH_LENGTH + DH_LENGTH + TAG_LENGTH + TAG_LENGTH
 export const MESSAGE_2_OVERHEAD = DH_LENGTH + TAG_LENGTH
 
-export interface Suite {
-  readonly name: string
-  readonly aead: Aead
-  readonly digest: string
-  readonly hashLength: number
-}
-
-/** @param name as the specification writes it, e.g. `Noise_IK_25519_AESGCM_SHA256`. Throws a RangeError when this module has no such suite. */
-export function parseSuite(name: string): Suite {
-  const [, cipher = '', hashName = ''] = /^Noise_IK_25519_(\w+)_(\w+)$/.exec(name) ?? []
-  const aead = AEADS[cipher]
-  const hashed = HASHES[hashName]
-  if (aead === undefined || hashed === undefined) throw new RangeError(`no Noise suite ${name}`)
-  return { name, aead, digest: hashed.digest, hashLength: hashed.length }
-}
-
-/** Chaining key, handshake hash and the current cipher: SymmetricState of §5.2. Values are replaced, never changed, so a copy is cheap. */
-class SymmetricState {
-  readonly suite: Suite
-  chainingKey: Uint8Array
-  hash: Uint8Array
-  cipher: CipherState | undefined
-
-  constructor(suite: Suite, from?: SymmetricState) {
-    this.suite = suite
-    if (from !== undefined) {
-      this.chainingKey = from.chainingKey
-      this.hash = from.hash
-      return
-    }
-    const name = Buffer.from(suite.name)
-    const padded = Buffer.alloc(suite.hashLength)
-    name.copy(padded)
-    this.hash = name.length <= suite.hashLength ? padded : hash(suite.digest, name, 'buffer')
-    this.chainingKey = this.hash
-  }
-
-  mixHash(data: Uint8Array): void {
-    this.hash = hash(this.suite.digest, Buffer.concat([this.hash, data]), 'buffer')
-  }
-
-  /** Noise's HKDF is RFC 5869's with the chaining key as salt and no info (§4.3). */
-  expand(input: Uint8Array): [Uint8Array, Uint8Array] {
-    const length = this.suite.hashLength
-    const output = new Uint8Array(hkdfSync(this.suite.digest, input, this.chainingKey, NOTHING, 2 * length))
-    return [output.subarray(0, length), output.subarray(length)]
-  }
-
-  mixKey(input: Uint8Array): void {
-    const [chainingKey, key] = this.expand(input)
-    this.chainingKey = chainingKey
-    this.cipher?.dispose()
-    this.cipher = new CipherState(this.suite.aead, key.subarray(0, 32))
-    key.fill(0)
-  }
-
-  encryptAndHash(plaintext: Uint8Array): Uint8Array {
-    const sealed = this.cipher === undefined ? plaintext : this.cipher.seal(this.hash, plaintext)
-    this.mixHash(sealed)
-    return sealed
-  }
-
-  decryptAndHash(sealed: Uint8Array): Uint8Array | undefined {
-    const plaintext = this.cipher === undefined ? sealed : this.cipher.open(this.hash, sealed)
-    if (plaintext !== undefined) this.mixHash(sealed)
-    return plaintext
-  }
-}
+/** Bytes that sealing adds to an encapsulation key, and to a ciphertext with the empty payload behind it. */
+export const E1_OVERHEAD = TAG_LENGTH
+export const EKEM1_OVERHEAD = TAG_LENGTH + TAG_LENGTH
 
 export interface HandshakeOptions {
   suite: Suite
@@ -137,6 +82,9 @@ export class Handshake {
   #remoteStatic: PublicKey | undefined
   #remoteEphemeral: PublicKey | undefined
   #message = 0
+  /** The sealed e1: read or written, and not yet in the hash. */
+  #sealedE1: Uint8Array | undefined
+  #remoteKem: KeyObject | undefined
 
   private constructor(options: HandshakeOptions, initiator: boolean, remoteStatic: PublicKey | undefined) {
     this.#initiator = initiator
@@ -195,9 +143,68 @@ export class Handshake {
     return result
   }
 
-  /** Split of §5.2; only after both messages. */
+  /** Initiator, between the messages. @returns the sealed encapsulation key: message 1 goes on with it */
+  writeE1(pair: KemKeyPair): Buffer {
+    if (!this.#initiator || this.#message !== 1 || this.#sealedE1)
+      throw new Error('e1 is written once, behind message 1')
+    const sealed = this.#cipher().seal(this.#symmetric.hash, pair.raw)
+    this.#sealedE1 = sealed
+    return sealed
+  }
+
+  /** Responder, between the messages. What does not open leaves the handshake as it was. `bad-key`: the initiator's own, and no key. */
+  readE1(sealed: Uint8Array): 'ok' | ReadFailure {
+    if (this.#initiator || this.#message !== 1 || this.#sealedE1) throw new Error('e1 is read once, behind message 1')
+    const raw = this.#cipher().open(this.#symmetric.hash, sealed)
+    if (raw === undefined) return 'decrypt-failed'
+    this.#remoteKem = importKem(raw)
+    if (this.#remoteKem === undefined) return 'bad-key'
+    this.#sealedE1 = Uint8Array.from(sealed)
+    return 'ok'
+  }
+
+  /**
+   * Responder, behind message 2.
+   * @param make given by tests, since encapsulation draws a random number
+   * @returns message 2's other part
+   */
+  writeEkem1(make: (key: KeyObject) => Encapsulated = encapsulate): Buffer {
+    const [sealedE1, key] = [this.#sealedE1, this.#remoteKem]
+    if (this.#message !== IK.length || !sealedE1 || !key) throw new Error('ekem1 follows e1 and message 2')
+    const made = make(key)
+    const symmetric = this.#symmetric
+    symmetric.mixHash(sealedE1)
+    const sealed = symmetric.encryptAndHash(made.ciphertext)
+    symmetric.mixKey(made.secret)
+    made.secret.fill(0)
+    this.#sealedE1 = undefined
+    return Buffer.concat([sealed, symmetric.encryptAndHash(NOTHING)])
+  }
+
+  /** Initiator, behind message 2. What fails leaves the handshake as it was. @returns whether both ends have the same secret */
+  readEkem1(message: Uint8Array, pair: KemKeyPair): boolean {
+    const sealedE1 = this.#sealedE1
+    if (this.#message !== IK.length || !sealedE1) throw new Error('ekem1 follows e1 and message 2')
+    const symmetric = new SymmetricState(this.#symmetric.suite, this.#symmetric)
+    symmetric.mixHash(sealedE1)
+    const end = KEM_CIPHERTEXT_LENGTH + TAG_LENGTH
+    const sealed = message.subarray(0, end)
+    const ciphertext = symmetric.decryptAndHash(sealed)
+    if (ciphertext?.length !== KEM_CIPHERTEXT_LENGTH) return false
+    const secret = decapsulate(pair, ciphertext)
+    symmetric.mixKey(secret)
+    secret.fill(0)
+    if (symmetric.decryptAndHash(message.subarray(end))?.length !== 0) return false
+    this.#symmetric.cipher?.dispose()
+    this.#symmetric = symmetric
+    this.#sealedE1 = undefined
+    return true
+  }
+
+  /** Split of §5.2; only after both messages, and after ekem1 where there is one. */
   finish(): HandshakeResult {
     if (this.#message !== IK.length) throw new Error(`the handshake stands before message ${this.#message + 1}`)
+    if (this.#sealedE1 && this.#remoteKem) throw new Error('the handshake stands before ekem1')
     const symmetric = this.#symmetric
     symmetric.cipher?.dispose()
     const [first, second] = symmetric.expand(NOTHING)
@@ -236,6 +243,12 @@ export class Handshake {
     if (sealed.length < TAG_LENGTH) return { ok: false, reason: 'truncated' }
     const payload = symmetric.decryptAndHash(sealed)
     return payload === undefined ? { ok: false, reason: 'decrypt-failed' } : { ok: true, payload }
+  }
+
+  #cipher() {
+    const { cipher } = this.#symmetric
+    if (cipher === undefined) throw new Error('no key is agreed on yet')
+    return cipher
   }
 
   /** The first letter of the token names the initiator's key, the second the responder's. */

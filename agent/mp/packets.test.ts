@@ -18,10 +18,12 @@ describe('packets', () => {
     const value = (name: string) => Number(new RegExp(`${name}\\s*=?\\s*(\\d+)`).exec(header)?.[1])
     expect(MP_VERSION).toBe(Number(/#define MP_VERSION (\d+)/.exec(header)?.[1]))
     expect(HANDSHAKE).toEqual({
-      init: value('\\tMP_INIT'),
-      response: value('\\tMP_RESPONSE'),
+      init: value('\\tMP_INIT ='),
+      response: value('\\tMP_RESPONSE ='),
       cookie: value('\\tMP_COOKIE'),
       reset: value('\\tMP_RESET'),
+      initKem: value('\\tMP_INIT_KEM'),
+      responseKem: value('\\tMP_RESPONSE_KEM'),
     })
   })
 
@@ -36,7 +38,7 @@ describe('packets', () => {
 
 describe('fuzz', () => {
   it('parsePacket takes any bytes', () => {
-    const start = fc.constantFrom(0x18, 0x19, 0x1a, 0x1b)
+    const start = fc.constantFrom(0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d)
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2000 }), fc.option(start, { nil: undefined }), (bytes, first) => {
         if (first !== undefined && bytes.length > 0) bytes[0] = first
@@ -79,7 +81,7 @@ describe('fuzz', () => {
     const world = new World()
     const edge = world.node('edge-a')
     const responder = world.responder()
-    const good = world.initiator(edge).start(1, offer(edge))
+    const good = world.initiator(edge).start(1, offer(edge))[0]
     const key = mac1Key(world.gateway.key.publicKey.raw)
     const edit = fc.record({ at: fc.nat(MIN_INIT - 33), bytes: fc.uint8Array({ minLength: 1, maxLength: 40 }) })
     fc.assert(

@@ -1,5 +1,5 @@
 /**
- * The four handshake packets as bytes (layouts in schema/mpinit.ts; the first byte is the MP header's, bpf/wire.h). Parsing checks everything
+ * The six handshake packets as bytes (layouts in schema/mpinit.ts; the first byte is the MP header's, bpf/wire.h). Parsing checks everything
  * that needs no key and never throws; formatting leaves no byte unset.
  */
 import {
@@ -10,10 +10,12 @@ import {
   MP_VERSION,
   SEALED_COOKIE_LENGTH,
 } from '../../schema/mpinit.ts'
+import { KEM_CIPHERTEXT_LENGTH, KEM_KEY_LENGTH } from './kem.ts'
 import { equal, MAC_LENGTH, mac } from './mac.ts'
-import { MESSAGE_1_OVERHEAD, MESSAGE_2_OVERHEAD } from './noise.ts'
+import { E1_OVERHEAD, EKEM1_OVERHEAD, MESSAGE_1_OVERHEAD, MESSAGE_2_OVERHEAD } from './noise.ts'
 
 const INIT_HEADER = 8
+const KEM_HEADER = 8
 const RESPONSE_HEADER = 12
 const COOKIE_LENGTH = 8 + COOKIE_NONCE_LENGTH + SEALED_COOKIE_LENGTH
 const RESET_LENGTH = 8
@@ -22,6 +24,13 @@ const NO_MAC = Buffer.alloc(MAC_LENGTH)
 /** Bytes of an INIT and of a RESPONSE beside their payloads. */
 export const INIT_OVERHEAD = INIT_HEADER + MESSAGE_1_OVERHEAD + 2 * MAC_LENGTH
 export const RESPONSE_OVERHEAD = RESPONSE_HEADER + MESSAGE_2_OVERHEAD + MAC_LENGTH
+
+/** Bytes of an INIT_KEM and of a RESPONSE_KEM: the answer is the shorter one. */
+export const INIT_KEM_LENGTH = KEM_HEADER + KEM_KEY_LENGTH + E1_OVERHEAD
+export const RESPONSE_KEM_LENGTH = KEM_HEADER + KEM_CIPHERTEXT_LENGTH + EKEM1_OVERHEAD
+
+/** One or two datagrams that belong together, in the order to send them in. */
+export type Datagrams = readonly [Buffer, ...Buffer[]]
 
 export interface InitPacket {
   type: 'init'
@@ -53,7 +62,26 @@ export interface ResetPacket {
   unknownSid: number
 }
 
-export type HandshakePacket = InitPacket | ResponsePacket | CookiePacket | ResetPacket
+/** Neither has a mac1: they count only beside an INIT or a RESPONSE that was taken, and their seals are as cheap to check. */
+export interface InitKemPacket {
+  type: 'init-kem'
+  senderSid: number
+  sealed: Uint8Array
+}
+
+export interface ResponseKemPacket {
+  type: 'response-kem'
+  receiverSid: number
+  sealed: Uint8Array
+}
+
+export type HandshakePacket =
+  | InitPacket
+  | ResponsePacket
+  | CookiePacket
+  | ResetPacket
+  | InitKemPacket
+  | ResponseKemPacket
 export type ParseFailure = 'too-short' | 'too-long' | 'bad-version' | 'bad-type' | 'bad-reserved' | 'bad-session'
 export type ParseResult<P> = { ok: true; packet: P } | { ok: false; reason: ParseFailure }
 
@@ -78,6 +106,8 @@ const LENGTHS: Readonly<Record<number, { least: number; most: number }>> = {
   [HANDSHAKE.response]: { least: RESPONSE_OVERHEAD, most: MAX_INIT },
   [HANDSHAKE.cookie]: { least: COOKIE_LENGTH, most: COOKIE_LENGTH },
   [HANDSHAKE.reset]: { least: RESET_LENGTH, most: RESET_LENGTH },
+  [HANDSHAKE.initKem]: { least: INIT_KEM_LENGTH, most: INIT_KEM_LENGTH },
+  [HANDSHAKE.responseKem]: { least: RESPONSE_KEM_LENGTH, most: RESPONSE_KEM_LENGTH },
 }
 
 /** Undefined when a session id that must name a session is 0. */
@@ -108,6 +138,10 @@ function cut(type: number, bytes: Uint8Array, view: DataView): HandshakePacket |
         nonce: bytes.subarray(8, 8 + COOKIE_NONCE_LENGTH),
         sealed: bytes.subarray(8 + COOKIE_NONCE_LENGTH),
       }
+    case HANDSHAKE.initKem:
+      return sid === 0 ? undefined : { type: 'init-kem', senderSid: sid, sealed: bytes.subarray(KEM_HEADER) }
+    case HANDSHAKE.responseKem:
+      return sid === 0 ? undefined : { type: 'response-kem', receiverSid: sid, sealed: bytes.subarray(KEM_HEADER) }
     default:
       return { type: 'reset', unknownSid: sid }
   }
@@ -131,6 +165,15 @@ export function formatResponse(senderSid: number, receiverSid: number, noise: Ui
 
 export function formatCookie(receiverSid: number, nonce: Uint8Array, sealed: Uint8Array): Buffer {
   return Buffer.concat([header(HANDSHAKE.cookie, receiverSid), nonce, sealed])
+}
+
+/** @param senderSid of the INIT that it belongs to */
+export function formatInitKem(senderSid: number, sealed: Uint8Array): Buffer {
+  return Buffer.concat([header(HANDSHAKE.initKem, senderSid), sealed])
+}
+
+export function formatResponseKem(receiverSid: number, sealed: Uint8Array): Buffer {
+  return Buffer.concat([header(HANDSHAKE.responseKem, receiverSid), sealed])
 }
 
 export function formatReset(unknownSid: number): Buffer {

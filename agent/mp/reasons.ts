@@ -11,6 +11,14 @@ export type IgnoredReason =
   | 'bad-mac1'
   /** A proven address that asks too often under load. */
   | 'rate-limited'
+  /** More initiations wait than are worth waiting for. */
+  | 'overloaded'
+  /** A worker thread ended with the initiation in its hands. */
+  | 'worker-lost'
+  /** The grants that count changed meanwhile: the edge asks again. */
+  | 'trust-changed'
+  /** The INIT_KEM that the INIT promised did not come in time, or a newer initiation of the edge came before it. */
+  | 'kem-missing'
   /** Authentic, but its CBOR is not what the schema says. */
   | 'bad-payload'
   /** The very packet was taken before: the network doubled it. */

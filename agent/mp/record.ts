@@ -1,5 +1,5 @@
 /** Encrypted records of the route session on a byte stream; layout and keys in schema/route-messages.ts. */
-import { hkdfSync } from 'node:crypto'
+import { createSecretKey, hkdfSync } from 'node:crypto'
 import { MAX_RECORD } from '../../schema/route-messages.ts'
 import { CipherState, KEY_LENGTH, MAX_MESSAGES, TAG_LENGTH } from './cipher.ts'
 
@@ -15,7 +15,9 @@ export interface RecordKeys {
 
 /** @param salts the dialler's and the listener's random bytes, in this order */
 export function connectionKey(recordKey: Uint8Array, salts: Uint8Array, epoch: number): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', recordKey, salts, `branchline v1 record ${epoch}`, KEY_LENGTH))
+  return new Uint8Array(
+    hkdfSync('sha256', createSecretKey(recordKey), salts, `branchline v1 record ${epoch}`, KEY_LENGTH),
+  )
 }
 
 export class RecordWriter {

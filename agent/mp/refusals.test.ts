@@ -35,7 +35,7 @@ describe('refusals by the responder', () => {
       },
     })
     const initiator = world.initiator(edge)
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    const reply = to('reply', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
     const refused = back('refused', initiator.receive(reply.packet))
     expect(refused).toMatchObject({ by: 'peer', code })
     expect(refused.message).toContain(text)
@@ -53,9 +53,9 @@ describe('refusals by the responder', () => {
     const responder = world.responder()
     const initiator = world.initiator(edge)
     world.trust = { ...world.trust, revocations: revoke(2, 1) }
-    to('established', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    to('established', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
     world.trust = { ...world.trust, revocations: revoke(3, 2) }
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    const reply = to('reply', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
     expect(initiator.receive(reply.packet)).toMatchObject({
       code: 'grant-revoked',
       message: expect.stringContaining('grant 3 of edge-a'),
@@ -68,16 +68,16 @@ describe('refusals by the responder', () => {
     let clock = START + 31 * DAY
     const initiator = world.initiator(edge, { now: () => clock })
     const responder = world.responder()
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    const reply = to('reply', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
     expect(initiator.receive(reply.packet)).toMatchObject({
       code: 'clock-ahead',
       message: "the clock of edge-a is far ahead: set it right (this node's clock is 31 d ahead of the gateway's)",
     })
     expect(responder.timestamps.size).toBe(0)
     clock = START
-    to('established', responder.receive(initiator.start(2, offer(edge)), SOURCE))
+    to('established', responder.receive(initiator.start(2, offer(edge))[0], SOURCE))
     clock = START + 29 * DAY
-    to('established', responder.receive(initiator.start(3, offer(edge)), SOURCE))
+    to('established', responder.receive(initiator.start(3, offer(edge))[0], SOURCE))
   })
 
   it('what the caller says, with the difference of the clocks', () => {
@@ -87,7 +87,7 @@ describe('refusals by the responder', () => {
     const responder = world.responder({
       accept: () => ({ localSid: 0, payload: { ok: false, code: 'duplicate-node', message: 'edge-a is here twice' } }),
     })
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    const reply = to('reply', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
     expect(reply.refused).toMatchObject({ code: 'duplicate-node', grant: edge.body })
     expect(initiator.receive(reply.packet)).toEqual({
       kind: 'refused',
@@ -105,7 +105,7 @@ describe('refusals by the responder', () => {
     const responder = world.responder({ undo: acceptance => undone.push(acceptance.localSid) }, gateway)
     const edge = world.node('edge-a')
     const initiator = world.initiator(edge)
-    const reply = to('reply', responder.receive(initiator.start(1, offer(edge)), SOURCE))
+    const reply = to('reply', responder.receive(initiator.start(1, offer(edge))[0], SOURCE))
     expect(initiator.receive(reply.packet)).toMatchObject({ kind: 'refused', code: 'full' })
     expect(undone).toEqual([0x2000])
   })
@@ -121,7 +121,9 @@ describe('refusals by the initiator', () => {
     const gateway = { ...world.gateway, grant: world.node('gw1', { ...world.gateway.body, ...change }).grant }
     const edge = world.node('edge-a')
     const initiator = world.initiator(edge)
-    const { packet } = to('established', world.responder({}, gateway).receive(initiator.start(1, offer(edge)), SOURCE))
+    const {
+      packets: [packet],
+    } = to('established', world.responder({}, gateway).receive(initiator.start(1, offer(edge))[0], SOURCE))
     expect(initiator.receive(packet)).toMatchObject({ kind: 'refused', by: 'self', code })
   })
 })

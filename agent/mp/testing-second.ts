@@ -1,9 +1,16 @@
 /**
  * A second initiator of MP_INIT for the interop test, written from the specifications and schema/mpinit.ts alone: it shares no code with the first.
- * X25519 is the ladder of RFC 7748 §5 in big integers, HMAC and HKDF are RFC 2104 and RFC 5869 over SHA-256, CBOR is RFC 8949 by hand; only AES-GCM and
- * SHA-256 are node's. Slow and not constant in time: for tests only.
+ * X25519 is the ladder of RFC 7748 §5 in big integers, HMAC and HKDF are RFC 2104 and RFC 5869 over SHA-256, CBOR is RFC 8949 by hand; only AES-GCM, SHA-256
+ * and ML-KEM are node's. Slow and not constant in time: for tests only.
  */
-import { createCipheriv, createDecipheriv, createHash } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  decapsulate,
+} from 'node:crypto'
 import type { SessionSecrets } from '../../schema/mpinit.ts'
 
 const P = 2n ** 255n - 19n
@@ -67,13 +74,17 @@ function hkdf(salt: Uint8Array, input: Uint8Array, info: string, length: number)
   return Buffer.from(output.subarray(0, length))
 }
 
-function encrypt(key: Uint8Array, ad: Uint8Array, plaintext: Uint8Array): Buffer {
-  const cipher = createCipheriv('aes-256-gcm', key, Buffer.alloc(12)).setAAD(ad)
+function nonce(count: number): Buffer {
+  return Buffer.alloc(12).fill(count, 11)
+}
+
+function encrypt(key: Uint8Array, ad: Uint8Array, plaintext: Uint8Array, count = 0): Buffer {
+  const cipher = createCipheriv('aes-256-gcm', key, nonce(count)).setAAD(ad)
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
-function decrypt(key: Uint8Array, ad: Uint8Array, sealed: Uint8Array): Buffer {
-  const decipher = createDecipheriv('aes-256-gcm', key, Buffer.alloc(12)).setAAD(ad)
+function decrypt(key: Uint8Array, ad: Uint8Array, sealed: Uint8Array, count = 0): Buffer {
+  const decipher = createDecipheriv('aes-256-gcm', key, nonce(count)).setAAD(ad)
   decipher.setAuthTag(sealed.subarray(-16))
   return Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()])
 }
@@ -110,12 +121,26 @@ export interface SecondOptions {
   responderPublic: Uint8Array
   sid: number
   payload: unknown
+  /** 64 bytes: a hybrid handshake. */
+  kemSeed?: Uint8Array
 }
 
 export interface SecondInitiator {
   packet: Buffer
-  /** Takes the RESPONSE; throws when anything in it is not as it must be. @returns the CBOR of its payload */
-  finish: (response: Uint8Array) => { cbor: Buffer; senderSid: number; secrets: SessionSecrets }
+  kemPacket: Buffer | undefined
+  /** Takes the RESPONSE, and the RESPONSE_KEM; throws when anything in it is not as it must be. @returns the CBOR of its payload */
+  finish: (
+    response: Uint8Array,
+    responseKem?: Uint8Array,
+  ) => { cbor: Buffer; senderSid: number; secrets: SessionSecrets }
+}
+
+function secondKem(seed: Uint8Array) {
+  const key = createPrivateKey({ key: Buffer.from(seed), format: 'raw-seed', asymmetricKeyType: 'ml-kem-768' })
+  return {
+    publicKey: createPublicKey(key).export({ format: 'raw-public' }),
+    secret: (text: Uint8Array) => decapsulate(key, text),
+  }
 }
 
 export function secondInitiator(options: SecondOptions): SecondInitiator {
@@ -143,6 +168,12 @@ export function secondInitiator(options: SecondOptions): SecondInitiator {
   const sealedPayload = encrypt(k, h, padded)
   h = sha(h, sealedPayload)
 
+  const kem = options.kemSeed && secondKem(options.kemSeed)
+  // Message 1's key goes on with the next number; the hash takes it up behind message 2.
+  const sealedKey = kem && encrypt(k, h, kem.publicKey, 1)
+  const kemHead = Buffer.from([0x1c, 0, 0, 0, 0, 0, 0, 0])
+  kemHead.writeUInt32BE(options.sid, 4)
+
   const head = Buffer.from([0x18, 0, 0, 0, 0, 0, 0, 0])
   head.writeUInt32BE(options.sid, 4)
   const checked = Buffer.concat([head, E, sealedStatic, sealedPayload])
@@ -150,7 +181,8 @@ export function secondInitiator(options: SecondOptions): SecondInitiator {
 
   return {
     packet: Buffer.concat([checked, mac1, Buffer.alloc(16)]),
-    finish(response) {
+    kemPacket: sealedKey && Buffer.concat([kemHead, sealedKey]),
+    finish(response, responseKem) {
       const bytes = Buffer.from(response)
       const end = bytes.length - 16
       if (bytes.readUInt32BE(0) !== 0x19000000 || bytes.readUInt32BE(8) !== options.sid)
@@ -163,7 +195,20 @@ export function secondInitiator(options: SecondOptions): SecondInitiator {
       mix(x25519(s, RE))
       const sealed = bytes.subarray(44, end)
       const plaintext = decrypt(k, h, sealed)
-      const hash = sha(h, sealed)
+      h = sha(h, sealed)
+      if (kem && sealedKey && responseKem) {
+        const answer = Buffer.from(responseKem)
+        if (answer.readUInt32BE(0) !== 0x1d000000 || answer.readUInt32BE(4) !== options.sid)
+          throw new Error('not the answer')
+        h = sha(h, sealedKey)
+        const [sealedText, tag] = [answer.subarray(8, 8 + 1088 + 16), answer.subarray(8 + 1088 + 16)]
+        const text = decrypt(k, h, sealedText, 1)
+        h = sha(h, sealedText)
+        mix(kem.secret(text))
+        if (decrypt(k, h, tag).length !== 0) throw new Error('the last payload is not empty')
+        h = sha(h, tag)
+      }
+      const hash = h
       const split = hkdf(ck, Buffer.alloc(0), '', 64)
       const derive = (label: string, length: number) => hkdf(hash, ck, `branchline v1 ${label}`, length)
       return {

@@ -23,12 +23,14 @@ local TYPES = {
   [9] = "RESPONSE",
   [10] = "COOKIE",
   [11] = "RESET",
+  [12] = "INIT_KEM",
+  [13] = "RESPONSE_KEM",
 }
 local DATA = 1
 local PROBE_REPLY = 3
 
 -- Least UDP payload of each handshake type; schema/mpinit.ts.
-local LEAST = { [8] = 1200, [9] = 76, [10] = 64, [11] = 8 }
+local LEAST = { [8] = 1200, [9] = 76, [10] = 64, [11] = 8, [12] = 1208, [13] = 1128 }
 
 local f = {
   version = ProtoField.uint8("branchline.version", "Version", base.DEC, nil, 0xf0),
@@ -60,6 +62,9 @@ local f = {
   refused = ProtoField.bool("branchline.refused", "Refused"),
   nonce = ProtoField.bytes("branchline.nonce", "Nonce"),
   cookie = ProtoField.bytes("branchline.cookie", "Cookie, sealed"),
+  kem_key = ProtoField.bytes("branchline.kem_key", "Encapsulation key (ML-KEM-768), encrypted"),
+  kem_ciphertext = ProtoField.bytes("branchline.kem_ciphertext", "Ciphertext (ML-KEM-768), encrypted"),
+  kem_tag = ProtoField.bytes("branchline.kem_tag", "Tag of the empty payload"),
   trigger = ProtoField.uint8("branchline.trigger", "Probe trigger for path", base.DEC),
 }
 branchline.fields = f
@@ -153,6 +158,19 @@ end
 handshake[11] = function(tvb, pinfo, tree)
   tree:add(f.unknown, tvb(4, 4))
   return string.format("RESET: session 0x%08x is unknown", tvb(4, 4):uint())
+end
+
+handshake[12] = function(tvb, pinfo, tree)
+  tree:add(f.sender, tvb(4, 4))
+  tree:add(f.kem_key, tvb(8, 1200))
+  return string.format("INIT_KEM from 0x%08x", tvb(4, 4):uint())
+end
+
+handshake[13] = function(tvb, pinfo, tree)
+  tree:add(f.receiver, tvb(4, 4))
+  tree:add(f.kem_ciphertext, tvb(8, 1104))
+  tree:add(f.kem_tag, tvb(1112, 16))
+  return string.format("RESPONSE_KEM to 0x%08x", tvb(4, 4):uint())
 end
 
 local function untagged(tvb, pinfo, tree, kind)

@@ -3,7 +3,15 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
-import { formatCookie, formatInit, formatReset, formatResponse, RESPONSE_OVERHEAD } from '../../agent/mp/packets.ts'
+import {
+  formatCookie,
+  formatInit,
+  formatInitKem,
+  formatReset,
+  formatResponse,
+  formatResponseKem,
+  RESPONSE_OVERHEAD,
+} from '../../agent/mp/packets.ts'
 import { type MpHdr, mpType } from '../../schema/abi.gen.ts'
 import { MIN_INIT } from '../../schema/mpinit.ts'
 import { ip, mp, PcapFile, udp } from './testing-pcap.ts'
@@ -215,6 +223,35 @@ describe('handshake types', () => {
   })
 })
 
+describe('ML-KEM types', () => {
+  it('cuts INIT_KEM and RESPONSE_KEM at their parts', async () => {
+    const [key, text, tag] = [Buffer.alloc(1200, 0xe1), Buffer.alloc(1104, 0xc7), Buffer.alloc(16, 0x7a)]
+    const fields = ['sender', 'receiver', 'kem_key', 'kem_ciphertext', 'kem_tag'].map(name => `branchline.${name}`)
+    const packets = [
+      udp(A4, B4, formatInitKem(0x1230, key)),
+      udp(B6, A6, formatResponseKem(0x1230, Buffer.concat([text, tag]))),
+    ]
+    expect(await dissect(packets, [...fields, '_ws.col.Info'])).toEqual([
+      {
+        'branchline.sender': '0x00001230',
+        'branchline.receiver': '',
+        'branchline.kem_key': key.toString('hex'),
+        'branchline.kem_ciphertext': '',
+        'branchline.kem_tag': '',
+        '_ws.col.Info': 'INIT_KEM from 0x00001230',
+      },
+      {
+        'branchline.sender': '',
+        'branchline.receiver': '0x00001230',
+        'branchline.kem_key': '',
+        'branchline.kem_ciphertext': text.toString('hex'),
+        'branchline.kem_tag': tag.toString('hex'),
+        '_ws.col.Info': 'RESPONSE_KEM to 0x00001230',
+      },
+    ])
+  })
+})
+
 describe('bad packets', () => {
   const data = mp(KEY, HEADER, udp('10.1.0.10', '10.2.0.10', Buffer.from('hello'), 9999))
 
@@ -247,6 +284,7 @@ describe('bad packets', () => {
       formatResponse(0x4560, 0x1230, Buffer.alloc(80), KEY),
       formatCookie(0x1230, Buffer.alloc(24), Buffer.alloc(32)),
       formatReset(1),
+      formatInitKem(1, Buffer.alloc(1200)),
     ]
     const cut = whole.flatMap(packet =>
       Array.from({ length: packet.length }, (_, length) => packet.subarray(0, length)),

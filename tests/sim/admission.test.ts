@@ -12,6 +12,7 @@ let acme: TestEnterprise
 let gw: Station
 
 const isInit = (packet: Uint8Array) => ((packet[0] ?? 0) & 15) === HANDSHAKE.init
+const isInitiation = (packet: Uint8Array) => isInit(packet) || ((packet[0] ?? 0) & 15) === HANDSHAKE.initKem
 const isResponse = (packet: Uint8Array) => ((packet[0] ?? 0) & 15) === HANDSHAKE.response
 const sessionsAt = (station: Station) => station.kernel.maps()?.sessions.entries() ?? []
 const routesAt = (station: Station) => station.kernel.maps()?.fib.entries() ?? []
@@ -150,7 +151,7 @@ describe('a gateway refuses', () => {
 
   test('routes to who replays an initiation after it has lost its memory', async () => {
     const recorded: Uint8Array[] = []
-    simulation.world.loses = packet => isInit(packet) && recorded.push(Uint8Array.from(packet)) === 0
+    simulation.world.loses = packet => isInitiation(packet) && recorded.push(Uint8Array.from(packet)) === 0
     const a = await branch('a', 1)
     await until('a up', () => a.up)
     a.agent?.close()

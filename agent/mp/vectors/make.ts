@@ -1,19 +1,22 @@
 /**
  * Makes the transcripts beside this file, from fixed keys: `node agent/mp/vectors/make.ts`. They are frozen: a change of their bytes is a change of
- * the protocol, and needs a new version in the MP header or the prologue, not new files.
+ * the protocol, and needs a new version in the MP header or the prologue, not new files. Encapsulation draws a random number, so the hybrid's RESPONSE_KEM
+ * and keys can be checked by their receiver, not made again.
  */
 import { createPrivateKey } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import type { GrantBody } from '../../../schema/grant.ts'
-import type { InitPayload } from '../../../schema/mpinit.ts'
+import type { Hybrid, InitPayload, SessionSecrets } from '../../../schema/mpinit.ts'
 import { CipherState } from '../cipher.ts'
 import { CookieJar } from '../cookie.ts'
 import { importKeyPair } from '../dh.ts'
 import { signGrant, signingKey } from '../grant.ts'
 import { createInitiator } from '../initiator.ts'
-import { Handshake, parseSuite } from '../noise.ts'
+import { importKemSeed } from '../kem.ts'
+import { Handshake } from '../noise.ts'
 import { parsePacket } from '../packets.ts'
-import { createResponder } from '../responder.ts'
+import { parseSuite } from '../symmetric.ts'
+import { TestResponder } from '../testing-responder.ts'
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex')
 /** 32 bytes that tell in a dump what they are. */
@@ -26,6 +29,8 @@ export const KEYS = {
   gatewayEphemeral: fixed(0x70),
   signer: fixed(0x90),
 }
+/** d and z of FIPS 203. */
+export const KEM_SEED = Buffer.concat([fixed(0xb0), fixed(0xd0)])
 /** 2026-01-01 00:00 UTC. */
 export const NOW = 1_767_225_600_000
 export const SOURCE = { address: '192.0.2.7', port: 2426 }
@@ -133,10 +138,11 @@ export function offer(): InitPayload {
 
 export function fixedResponder() {
   const { signer, gatewayKey, gatewayGrant } = nodes()
-  return createResponder({
+  const trust = { anchors: [signer.publicKey], revocations: undefined }
+  return new TestResponder({
     staticKey: gatewayKey,
     ownGrant: () => gatewayGrant,
-    trust: () => ({ anchors: [signer.publicKey], revocations: undefined }),
+    trust: () => trust,
     now: () => NOW,
     generate: () => importKeyPair(KEYS.gatewayEphemeral),
     accept: init => ({
@@ -154,17 +160,51 @@ export function fixedResponder() {
   })
 }
 
-export function mpInitTranscript() {
+export function fixedInitiator(hybrid: Hybrid) {
   const { signer, edgeKey, gatewayKey } = nodes()
-  const initiator = createInitiator({
+  return createInitiator({
     staticKey: edgeKey,
     responderStatic: gatewayKey.publicKey.raw,
     trust: () => ({ anchors: [signer.publicKey], revocations: undefined }),
     now: () => NOW,
     generate: () => importKeyPair(KEYS.edgeEphemeral),
+    generateKem: () => importKemSeed(KEM_SEED),
+    hybrid,
   })
+}
+
+const inHex = ({ tagTx, tagRx, recordTx, recordRx, hash, esp }: SessionSecrets) => ({
+  hash: hex(hash),
+  tagTx: hex(tagTx),
+  tagRx: hex(tagRx),
+  recordTx: hex(recordTx),
+  recordRx: hex(recordRx),
+  espTx0: hex(esp(0, 'tx')),
+  espRx1: hex(esp(1, 'rx')),
+})
+
+/** What the edge sends; the same each time. */
+export function hybridQuestion() {
   const { timestamp: _, ...payload } = offer()
-  const init = initiator.start(EDGE_SID, payload)
+  const [init, initKem] = fixedInitiator('preferred').start(EDGE_SID, payload)
+  return { kemSeed: hex(KEM_SEED), init: hex(init), initKem: hex(initKem) }
+}
+
+function hybridTranscript() {
+  const question = hybridQuestion()
+  const responder = fixedResponder()
+  responder.receive(Buffer.from(question.init, 'hex'), SOURCE)
+  const answered = responder.receive(Buffer.from(question.initKem, 'hex'), SOURCE)
+  if (answered.kind !== 'established') throw new Error('the hybrid handshake does not go through')
+  const [response, responseKem] = answered.packets
+  return { ...question, response: hex(response), responseKem: hex(responseKem), secrets: inHex(answered.secrets) }
+}
+
+export function mpInitTranscript() {
+  const { gatewayKey } = nodes()
+  const initiator = fixedInitiator('off')
+  const { timestamp: _, ...payload } = offer()
+  const [init] = initiator.start(EDGE_SID, payload)
   const parsed = parsePacket(init)
   if (!parsed.ok || parsed.packet.type !== 'init') throw new Error('the INIT does not parse')
   const jar = new CookieJar(
@@ -176,22 +216,13 @@ export function mpInitTranscript() {
   const resent = initiator.receive(cookie)
   const answered = fixedResponder().receive(init, SOURCE)
   if (resent.kind !== 'cookie' || answered.kind !== 'established') throw new Error('the handshake does not go through')
-  const { tagTx, tagRx, recordTx, recordRx, hash, esp } = answered.secrets
   return {
     keys: Object.fromEntries(Object.entries(KEYS).map(([name, key]) => [name, hex(key)])),
     init: hex(init),
     cookie: hex(cookie),
-    initWithCookie: hex(resent.packet),
-    response: hex(answered.packet),
-    secrets: {
-      hash: hex(hash),
-      tagTx: hex(tagTx),
-      tagRx: hex(tagRx),
-      recordTx: hex(recordTx),
-      recordRx: hex(recordRx),
-      espTx0: hex(esp(0, 'tx')),
-      espRx1: hex(esp(1, 'rx')),
-    },
+    initWithCookie: hex(resent.packets[0]),
+    response: hex(answered.packets[0]),
+    secrets: inHex(answered.secrets),
   }
 }
 
@@ -199,6 +230,7 @@ if (import.meta.main) {
   for (const [name, content] of [
     ['noise-ik.json', noiseTranscripts()],
     ['mp-init.json', mpInitTranscript()],
+    ['mp-init-hybrid.json', hybridTranscript()],
   ] as const) {
     writeFileSync(new URL(name, import.meta.url), `${JSON.stringify(content, undefined, 2)}\n`)
   }
