@@ -50,5 +50,5 @@ EXPORT_ENUM(abi_constant);
 _Static_assert(sizeof(struct mp_hdr) == MP_HDR_LEN, "the tag must end the header");
 _Static_assert(__builtin_offsetof(struct mp_hdr, tag) == 32, "the tag covers the 32 bytes before it");
 _Static_assert(sizeof(struct session) == 64 && sizeof(struct path_conf) == 64, "one cache line each");
-_Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __builtin_offsetof(struct path_state, window) == 128,
+_Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __builtin_offsetof(struct path_state, window) == 192,
 	       "sender and receiver write no common cache line");

@@ -184,8 +184,8 @@ struct path_conf {
 #define WINDOW_WORDS 64		/* x 32 packets: 2048 */
 
 /*
- * What the programs learn about a path; the agent creates it zeroed and then only reads it. Index: place of the handle. A cache line
- * for what a sender writes, one for what a receiver writes, then the window.
+ * What the programs learn about a path; the agent creates it, zeroed but for the tags, and then only reads it. Index: place of the
+ * handle. A cache line for a sender, one for a receiver, one for probes, then the window.
  */
 struct path_state {
 	__u32 handle;
@@ -193,15 +193,16 @@ struct path_state {
 	__u64 tx_number;	/* newest; also how many were sent */
 	__u64 tx_bytes;
 	__u64 last_tx_ns;
-	__u64 reserved_tx[4];
+	__u64 tx_tag[4];	/* SipHash state behind what plain DATA of the path begins with (path/tag.h); agent-written */
 	__u64 rx_highest;	/* highest packet number accepted */
 	__u64 rx_packets;
 	__u64 rx_bytes;
 	__u64 last_rx_ns;	/* CLOCK_MONOTONIC, coarse */
+	__u64 rx_tag[4];
 	__u64 probe_replies;
 	__u32 rtt_us;		/* of the newest probe reply; 0: none yet */
 	__u32 reserved_rtt;
-	__u64 reserved_rx[2];
+	__u64 reserved_rx[6];
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
 };
 

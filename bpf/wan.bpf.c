@@ -39,7 +39,7 @@ static __always_inline int authenticate(struct arrival *a, struct session **of, 
 	if (!state)
 		return DROP(DROP_MP_PATH);
 	a->handle = handle;
-	if (tag(session->rx_key, (__u64 *)&a->mp, a->payload) != a->mp.tag)
+	if (tag(session->rx_key, state->rx_tag, &a->mp, a->payload) != a->mp.tag)
 		return DROP(DROP_MP_TAG);
 	*of = session;
 	*at = state;

@@ -11,18 +11,18 @@
  *  +-------+-------+---------------+---+-----+-----+---------------+
  *  |                 Session id, chosen by the receiver            |  4
  *  +---------------------------------------------------------------+
- *  |                                                               |  8
+ *  |          FEC block; in PROBE_REPLY the echoed timestamp       |  8
+ *  +-----------------------------------------------+---------------+
+ *  |             Service path id (RFC 8300)        | Service index | 12
+ *  +-----------------------------------------------+---------------+
+ *  |                                                               | 16
  *  +          Packet number, per session, path and direction       +
- *  |                                                               | 12
+ *  |                                                               | 20
  *  +---------------------------------------------------------------+
- *  |                Timestamp, µs of the sender's clock            | 16
+ *  |                Timestamp, µs of the sender's clock            | 24
  *  +---------------------------------------------------------------+
- *  |                         Policy version                        | 20
+ *  |                         Policy version                        | 28
  *  +---------------------------------------------------------------+
- *  |          FEC block; in PROBE_REPLY the echoed timestamp       | 24
- *  +-----------------------------------------------+---------------+
- *  |             Service path id (RFC 8300)        | Service index | 28
- *  +-----------------------------------------------+---------------+
  *  |                                                               | 32
  *  +   Tag: SipHash-2-4 over bytes 0..31 and 16 bytes of payload   +
  *  |                                                               | 36
@@ -54,17 +54,18 @@ enum mp_type {
 	MP_RESPONSE_KEM = 13,
 };
 
+/* First what the packets of a path mostly have in common, so that the tag's first rounds need not be done for each: path/tag.h. */
 struct mp_hdr {
 	__u8 version_type; /* version << 4 | enum mp_type */
 	__u8 path;
 	__u8 qos;	   /* class << 6 | priority << 3 | flags */
 	__u8 fec_index;
 	__be32 session;
+	__be32 fec_block;
+	__be32 service_path; /* service path id << 8 | service index; 0: no chain */
 	__be64 number;
 	__be32 timestamp_us;
 	__be32 policy_version;
-	__be32 fec_block;
-	__be32 service_path; /* service path id << 8 | service index; 0: no chain */
 	__be64 tag;
 };
 

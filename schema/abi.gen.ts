@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x3257c43a351e0687n
+export const ABI_HASH = 0xe1de072861b5059fn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -198,11 +198,11 @@ export interface MpHdr {
   qos: number
   fecIndex: number
   session: number
+  fecBlock: number
+  servicePath: number
   number: bigint
   timestampUs: number
   policyVersion: number
-  fecBlock: number
-  servicePath: number
   tag: bigint
 }
 
@@ -216,11 +216,11 @@ export const mpHdrCodec: Codec<MpHdr> = {
     view.setUint8(2, value.qos)
     view.setUint8(3, value.fecIndex)
     view.setUint32(4, value.session)
-    view.setBigUint64(8, value.number)
-    view.setUint32(16, value.timestampUs)
-    view.setUint32(20, value.policyVersion)
-    view.setUint32(24, value.fecBlock)
-    view.setUint32(28, value.servicePath)
+    view.setUint32(8, value.fecBlock)
+    view.setUint32(12, value.servicePath)
+    view.setBigUint64(16, value.number)
+    view.setUint32(24, value.timestampUs)
+    view.setUint32(28, value.policyVersion)
     view.setBigUint64(32, value.tag)
     return bytes
   },
@@ -232,11 +232,11 @@ export const mpHdrCodec: Codec<MpHdr> = {
       qos: view.getUint8(2),
       fecIndex: view.getUint8(3),
       session: view.getUint32(4),
-      number: view.getBigUint64(8),
-      timestampUs: view.getUint32(16),
-      policyVersion: view.getUint32(20),
-      fecBlock: view.getUint32(24),
-      servicePath: view.getUint32(28),
+      fecBlock: view.getUint32(8),
+      servicePath: view.getUint32(12),
+      number: view.getBigUint64(16),
+      timestampUs: view.getUint32(24),
+      policyVersion: view.getUint32(28),
       tag: view.getBigUint64(32),
     }
   },
@@ -542,18 +542,19 @@ export const pathConfCodec: Codec<PathConf> = {
   },
 }
 
-/** struct path_state, 640 bytes */
+/** struct path_state, 704 bytes */
 export interface PathState {
   handle: number
   reserved: number
   txNumber: bigint
   txBytes: bigint
   lastTxNs: bigint
-  reservedTx: bigint[]
+  txTag: bigint[]
   rxHighest: bigint
   rxPackets: bigint
   rxBytes: bigint
   lastRxNs: bigint
+  rxTag: bigint[]
   probeReplies: bigint
   rttUs: number
   reservedRtt: number
@@ -562,25 +563,26 @@ export interface PathState {
 }
 
 export const pathStateCodec: Codec<PathState> = {
-  size: 640,
+  size: 704,
   encode: value => {
-    const bytes = new Uint8Array(640)
+    const bytes = new Uint8Array(704)
     const view = viewOf(bytes)
     view.setUint32(0, value.handle, true)
     view.setUint32(4, value.reserved, true)
     view.setBigUint64(8, value.txNumber, true)
     view.setBigUint64(16, value.txBytes, true)
     view.setBigUint64(24, value.lastTxNs, true)
-    putU64s(view, 32, 4, value.reservedTx)
+    putU64s(view, 32, 4, value.txTag)
     view.setBigUint64(64, value.rxHighest, true)
     view.setBigUint64(72, value.rxPackets, true)
     view.setBigUint64(80, value.rxBytes, true)
     view.setBigUint64(88, value.lastRxNs, true)
-    view.setBigUint64(96, value.probeReplies, true)
-    view.setUint32(104, value.rttUs, true)
-    view.setUint32(108, value.reservedRtt, true)
-    putU64s(view, 112, 2, value.reservedRx)
-    putU64s(view, 128, 64, value.window)
+    putU64s(view, 96, 4, value.rxTag)
+    view.setBigUint64(128, value.probeReplies, true)
+    view.setUint32(136, value.rttUs, true)
+    view.setUint32(140, value.reservedRtt, true)
+    putU64s(view, 144, 6, value.reservedRx)
+    putU64s(view, 192, 64, value.window)
     return bytes
   },
   decode: bytes => {
@@ -591,16 +593,17 @@ export const pathStateCodec: Codec<PathState> = {
       txNumber: view.getBigUint64(8, true),
       txBytes: view.getBigUint64(16, true),
       lastTxNs: view.getBigUint64(24, true),
-      reservedTx: takeU64s(view, 32, 4),
+      txTag: takeU64s(view, 32, 4),
       rxHighest: view.getBigUint64(64, true),
       rxPackets: view.getBigUint64(72, true),
       rxBytes: view.getBigUint64(80, true),
       lastRxNs: view.getBigUint64(88, true),
-      probeReplies: view.getBigUint64(96, true),
-      rttUs: view.getUint32(104, true),
-      reservedRtt: view.getUint32(108, true),
-      reservedRx: takeU64s(view, 112, 2),
-      window: takeU64s(view, 128, 64),
+      rxTag: takeU64s(view, 96, 4),
+      probeReplies: view.getBigUint64(128, true),
+      rttUs: view.getUint32(136, true),
+      reservedRtt: view.getUint32(140, true),
+      reservedRx: takeU64s(view, 144, 6),
+      window: takeU64s(view, 192, 64),
     }
   },
 }

@@ -6,6 +6,8 @@ import { randomInt } from 'node:crypto'
 import type { PathConf } from '../../schema/abi.gen.ts'
 import { ABI_FAMILY_NONE } from '../../schema/abi.gen.ts'
 import { be32 } from '../../schema/address.ts'
+import { plainTagState } from '../../schema/mp-tag.ts'
+import { siphashKeyWords } from '../../schema/siphash.ts'
 import type { Resource } from '../plan/resource.ts'
 
 export const REPLAY_WINDOW = 4096
@@ -54,6 +56,7 @@ export function handleOf(sid: number, path: number): number {
 
 export function sessionResources(session: SessionSpec): Resource[] {
   const { sid, vaddrLocal, vaddrRemote, esp } = session
+  const [txKey, rxKey] = [siphashKeyWords(session.tagTx), siphashKeyWords(session.tagRx)]
   const resources: Resource[] = [
     {
       kind: 'session',
@@ -67,15 +70,20 @@ export function sessionResources(session: SessionSpec): Resource[] {
         vaddrRemote: be32(vaddrRemote),
         policyVersion: session.policyVersion,
         pathMask: session.paths.reduce((mask, { path }) => mask | (1 << path), 0),
-        txKey: sipKey(session.tagTx),
-        rxKey: sipKey(session.tagRx),
+        txKey,
+        rxKey,
       },
     },
   ]
   for (const { path, spiIn, spiOut, conf, mtu } of session.paths) {
     const handle = handleOf(sid, path)
     resources.push(
-      { kind: 'path-state', handle },
+      {
+        kind: 'path-state',
+        handle,
+        txTag: plainTagState(txKey, session.remoteSid, path),
+        rxTag: plainTagState(rxKey, sid, path),
+      },
       { kind: 'path-conf', handle, value: { ...(conf ?? unknownConf(mtu)), handle } },
     )
     if (!esp) continue
@@ -123,9 +131,4 @@ function unknownConf(mtu: number): PathConf {
     mtu,
     reserved: [0n, 0n],
   }
-}
-
-function sipKey(key: Uint8Array): bigint[] {
-  const view = new DataView(key.buffer, key.byteOffset, 16)
-  return [view.getBigUint64(0, true), view.getBigUint64(8, true)]
 }

@@ -2,7 +2,7 @@
  * Everything that the agent keeps in the kernel, as values: what planning compares and what `apply.ts` writes. A resource has a key
  * (which object) and a content (how it should be); two resources with equal content need no operation.
  */
-import type { Nexthop, NodeConfig, PathConf, Peer, Port, Session } from '../../schema/abi.gen.ts'
+import type { Nexthop, NodeConfig, PathConf, PathState, Peer, Port, Session } from '../../schema/abi.gen.ts'
 import type { Address, Hook, Neighbour, Route, Rule, SecurityAssociation, TunnelPolicy } from '../kernel/port.ts'
 
 /** An SA read back from the kernel has no key: SPIs are random and never reused, so the key is not part of the comparison. */
@@ -15,8 +15,8 @@ export type Resource =
   | { kind: 'route'; value: Route }
   | { kind: 'association'; value: Association }
   | { kind: 'policy'; value: TunnelPolicy }
-  /** Created zeroed, then owned by the programs. */
-  | { kind: 'path-state'; handle: number }
+  /** Created with these and zeros, then owned by the programs. */
+  | ({ kind: 'path-state'; handle: number } & Pick<PathState, 'txTag' | 'rxTag'>)
   | { kind: 'path-conf'; handle: number; value: PathConf }
   | { kind: 'session'; sid: number; value: Session }
   | { kind: 'vaddr'; address: string; peer: number }

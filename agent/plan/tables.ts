@@ -15,7 +15,7 @@ type Of<Kind extends ResourceKind> = Extract<Resource, { kind: Kind }>
 export const tables: Partial<Record<ResourceKind, Table>> = {
   'path-state': table(
     (maps: Maps) => maps.pathState,
-    ({ handle }: Of<'path-state'>) => [handle, zeroPathState()],
+    ({ handle, txTag, rxTag }: Of<'path-state'>) => [handle, { ...zeroPathState(), txTag, rxTag }],
   ),
   'path-conf': table(
     (maps: Maps) => maps.pathConf,

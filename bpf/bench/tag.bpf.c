@@ -37,9 +37,11 @@ static __always_inline struct path *path_here(void)
 static __always_inline void fill(struct message *message, struct path *path, bool tagged)
 {
 	message->mp.version_type = MP_VERSION << 4 | MP_DATA;
+	message->mp.path = path->state.handle & (MP_PATHS - 1);
+	message->mp.session = bpf_htonl(path->state.handle & ~(MP_PATHS - 1));
 	message->mp.number = bpf_cpu_to_be64(++path->state.tx_number);
 	if (tagged)
-		message->mp.tag = tag(path->key, (__u64 *)&message->mp, message->payload);
+		message->mp.tag = tag(path->key, path->state.tx_tag, &message->mp, message->payload);
 	else
 		message->mp.tag = message->mp.number ^ message->payload[0] ^ message->payload[1];
 }
@@ -84,11 +86,15 @@ static __always_inline int accept(struct path *path, const struct message *messa
 	__u64 number = path->state.tx_number + 1;
 
 	path->state.tx_number = number;
+	if (bpf_ntohl(message->mp.session) != (path->state.handle & ~(MP_PATHS - 1)))
+		return DROP(DROP_MP_NO_SESSION);
+	if (message->mp.path != (path->state.handle & (MP_PATHS - 1)))
+		return DROP(DROP_MP_PATH);
 	if (!checked) {
 		path->last = message->mp.number ^ message->mp.tag ^ message->payload[0] ^ message->payload[1];
 		return GO_ON;
 	}
-	if (tag(path->key, (const __u64 *)&message->mp, message->payload) != message->mp.tag)
+	if (tag(path->key, path->state.rx_tag, &message->mp, message->payload) != message->mp.tag)
 		return DROP(DROP_MP_TAG);
 	if (window_accept(&path->state, number) != GO_ON)
 		return DROP(DROP_MP_REPLAY);
@@ -99,11 +105,11 @@ static __always_inline int accept(struct path *path, const struct message *messa
 static __always_inline int receive_tc(struct __sk_buff *skb, bool checked)
 {
 	struct path *path = path_here();
-	struct message message;
+	struct message *message = reach(skb, ETH_HLEN, sizeof(*message));
 
-	if (!path || bpf_skb_load_bytes(skb, ETH_HLEN, &message, sizeof(message)))
+	if (!path || !message)
 		return TC_ACT_SHOT;
-	return accept(path, &message, checked) == GO_ON ? TC_ACT_OK : TC_ACT_SHOT;
+	return accept(path, message, checked) == GO_ON ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
 static __always_inline int receive_xdp(struct xdp_md *xdp, bool checked)

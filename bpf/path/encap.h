@@ -52,10 +52,11 @@ static __always_inline void mp_fill(struct mp_hdr *mp, enum mp_type type, __u32 
 }
 
 /* Writes header and tag in front of the payload; both are in the packet. */
-static __always_inline void mp_write(struct mp_hdr *to, const struct mp_hdr *mp, const struct session *session)
+static __always_inline void mp_write(struct mp_hdr *to, const struct mp_hdr *mp, const struct session *session,
+				     const struct path_state *state)
 {
 	*to = *mp;
-	to->tag = tag(session->tx_key, (const __u64 *)mp, (const __u64 *)(to + 1));
+	to->tag = tag(session->tx_key, state->tx_tag, mp, (const __u64 *)(to + 1));
 }
 
 static __always_inline void path_sent(struct path_state *state, __u32 bytes, __u64 now)
@@ -155,7 +156,7 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 		to = (struct mp_hdr *)(outer + 1);
 		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	}
-	mp_write(to, &mp, session);
+	mp_write(to, &mp, session, state);
 	/* The handle has done its duty; on the WAN a mark would only match somebody's policy rules. */
 	skb->mark = 0;
 	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);

@@ -55,7 +55,7 @@ __noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, 
 		return DROP(DROP_REWRITE);
 	mp_fill(&mp, MP_PROBE_REPLY, a->handle, session, state, now);
 	mp.fec_block = asked;
-	mp.tag = tag(session->tx_key, (__u64 *)&mp, a->payload);
+	mp.tag = tag(session->tx_key, state->tx_tag, &mp, a->payload);
 	if (bpf_skb_store_bytes(skb, a->offset, &mp, sizeof(mp), 0))
 		return DROP(DROP_REWRITE);
 	count(COUNT_PROBE_ANSWERED);

@@ -103,11 +103,11 @@ describe('the generated codecs', () => {
       qos: 3,
       fecIndex: 4,
       session: 0x05060708,
-      number: 0x090a0b0c0d0e0f10n,
-      timestampUs: 0x11121314,
-      policyVersion: 0x15161718,
-      fecBlock: 0x191a1b1c,
-      servicePath: 0x1d1e1f20,
+      fecBlock: 0x090a0b0c,
+      servicePath: 0x0d0e0f10,
+      number: 0x1112131415161718n,
+      timestampUs: 0x191a1b1c,
+      policyVersion: 0x1d1e1f20,
       tag: 0x2122232425262728n,
     }
     const bytes = mpHdrCodec.encode(header)

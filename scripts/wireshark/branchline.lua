@@ -89,12 +89,12 @@ local function header(tvb, tree, kind)
   tree:add(f.flags, tvb(2, 1))
   tree:add(f.fec_index, tvb(3, 1))
   tree:add(f.session, tvb(4, 4))
-  tree:add(f.number, tvb(8, 8))
-  tree:add(f.timestamp, tvb(16, 4))
-  tree:add(f.policy_version, tvb(20, 4))
-  tree:add(kind == PROBE_REPLY and f.echo or f.fec_block, tvb(24, 4))
-  tree:add(f.service_path, tvb(28, 3))
-  tree:add(f.service_index, tvb(31, 1))
+  tree:add(kind == PROBE_REPLY and f.echo or f.fec_block, tvb(8, 4))
+  tree:add(f.service_path, tvb(12, 3))
+  tree:add(f.service_index, tvb(15, 1))
+  tree:add(f.number, tvb(16, 8))
+  tree:add(f.timestamp, tvb(24, 4))
+  tree:add(f.policy_version, tvb(28, 4))
   tree:add(f.tag, tvb(32, 8))
 end
 
@@ -105,7 +105,7 @@ local function tagged(tvb, pinfo, tree, root, kind)
     return
   end
   header(tvb, tree, kind)
-  local info = string.format("%s session 0x%08x path %d number %s", TYPES[kind], tvb(4, 4):uint(), tvb(1, 1):uint(), tostring(tvb(8, 8):uint64()))
+  local info = string.format("%s session 0x%08x path %d number %s", TYPES[kind], tvb(4, 4):uint(), tvb(1, 1):uint(), tostring(tvb(16, 8):uint64()))
   pinfo.cols.info = info
   local family = tvb(HEADER, 1):bitfield(0, 4)
   local inner = tvb(HEADER):tvb()

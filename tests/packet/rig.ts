@@ -32,6 +32,7 @@ import {
   type Session,
 } from '../../schema/abi.gen.ts'
 import { be32, formatAddress } from '../../schema/address.ts'
+import { plainTagState } from '../../schema/mp-tag.ts'
 import { siphashKeyWords } from '../../schema/siphash.ts'
 import { address, type Bytes } from './build.ts'
 import { NODE_KEY, PEER_KEY } from './mp.ts'
@@ -155,8 +156,15 @@ export class Rig implements Disposable {
     })
   }
 
+  /** With the tags of the session as it is set now. */
   setState(handle: number, change: Partial<PathState>): void {
-    this.maps.pathState.set(handle, { ...zeroPathState(), ...change })
+    const [sid, path] = [handle & ~15, handle & 15]
+    const session = this.maps.sessions.get(sid)
+    const tags = session && {
+      txTag: plainTagState(session.txKey, session.remoteSid, path),
+      rxTag: plainTagState(session.rxKey, sid, path),
+    }
+    this.maps.pathState.set(handle, { ...zeroPathState(), ...tags, ...change })
   }
 
   setPeer(peer: number, change: Partial<Peer>): void {

@@ -139,6 +139,7 @@ describe.each([4, 6] as const)('IPv%i outside', outside => {
 
     it('by a session that has another key', () => {
       rig.setSession(OTHER_SID, { rxKey: [1n, 2n] })
+      rig.setState(OTHER_SID, {})
       expectRefused(frameOf(outside, message(outside, { session: OTHER_SID, path: 0 })), 'mp-tag')
     })
 

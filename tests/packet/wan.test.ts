@@ -284,6 +284,16 @@ it('tags as the TypeScript SipHash does, over header and payload', () => {
   expect(rig.run('wan', frame).drops).toEqual({})
 })
 
+// Each makes the tag begin at the key instead of at the path's state (bpf/path/tag.h).
+it.each([{ qos: 0xff }, { fecIndex: 1 }, { fecBlock: 1 }, { servicePath: 1 }, {}])('takes DATA with %o', fields => {
+  const payload = ip({ src: PEER, dst: NODE }, build.esp())
+  expect(rig.run('wan', arrives(4, payload, fields)).drops).toEqual({})
+  // The same under a key whose beginning alone is right.
+  rig.setSession(SID, { rxKey: [1n, 2n] })
+  const plain = Object.keys(fields).length === 0
+  expect(rig.run('wan', arrives(4, payload, { ...fields, number: 2n })).drops).toEqual(plain ? {} : { 'mp-tag': 1 })
+})
+
 it('decides by the larger MTU only when the packet is larger', () => {
   const packet = ip({ src: behind(4, 2), dst: behind(4, 4) }, udp(7, 8, filler(MTU.clear - 28)))
   expect(rig.run('wan', arrives(4, packet)).verdict).toBe(REDIRECT)

@@ -6,6 +6,7 @@ import { runProgram } from '../../../agent/kernel/prog-run.ts'
 import { zeroPathState } from '../../../agent/plan/values.ts'
 import { ABI_FAMILY_IPV4, nexthopKind } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
+import { plainTagState } from '../../../schema/mp-tag.ts'
 import { ratioAtMost } from '../figure.ts'
 import { testPacket } from '../packet.ts'
 import { BenchPrograms } from '../programs.ts'
@@ -82,7 +83,8 @@ function configure(maps: Maps): void {
     txKey: KEY,
     rxKey: KEY,
   })
-  maps.pathState.set(SID, zeroPathState())
+  const tag = plainTagState(KEY, SID, 0)
+  maps.pathState.set(SID, { ...zeroPathState(), txTag: tag, rxTag: tag })
   maps.pathConf.set(SID, {
     handle: SID,
     ifindex: LO,

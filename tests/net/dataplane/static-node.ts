@@ -15,6 +15,7 @@ import { edgeSizes } from '../../../agent/kernel/sizes.ts'
 import { zeroPathState } from '../../../agent/plan/values.ts'
 import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
+import { plainTagState } from '../../../schema/mp-tag.ts'
 import type { Namespace } from './namespace.ts'
 
 /** One end of a session with one path (id 0). */
@@ -127,7 +128,11 @@ export class StaticNode implements Disposable {
       mtu: end.wanMtu,
       reserved: [0n, 0n],
     })
-    this.maps.pathState.set(sid, zeroPathState())
+    this.maps.pathState.set(sid, {
+      ...zeroPathState(),
+      txTag: plainTagState(txKey, remoteSid, 0),
+      rxTag: plainTagState(rxKey, sid, 0),
+    })
     this.maps.peers.set(peer, {
       sid,
       pathMask: 1,
