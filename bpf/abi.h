@@ -80,6 +80,7 @@ enum counter {
 	COUNT_MSS_CLAMPED,
 	COUNT_FLOW_NEW,
 	COUNT_FLOW_HIT,
+	COUNT_BURST_OUT,	/* GSO packets encapsulated whole, to be cut on their way to the WAN */
 	COUNTERS,
 };
 
@@ -178,7 +179,9 @@ struct path_conf {
 	__u8 family;		/* FAMILY_*; NONE: not learned yet, cannot send */
 	__u8 ttl;
 	__u16 mtu;		/* of the WAN side, outer headers included */
-	__u64 reserved[2];
+	__u32 segment_ifindex;	/* macvlan over `ifindex` whose transmit cuts GSO packets; 0: none, they go by mp0 and mp1 */
+	__u32 reserved;
+	__u64 reserved_conf;
 };
 
 #define WINDOW_WORDS 64		/* x 32 packets: 2048 */
@@ -202,7 +205,9 @@ struct path_state {
 	__u64 probe_replies;
 	__u32 rtt_us;		/* of the newest probe reply; 0: none yet */
 	__u32 reserved_rtt;
-	__u64 reserved_rx[6];
+	__u64 hop[2];		/* MACs on a frame to the next hop, destination and source; path/hop.h */
+	__u64 hop_remote[2];	/* ... on the way to this address */
+	__u64 reserved_rx[2];
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
 };
 
@@ -222,6 +227,8 @@ struct node_config {
 	__u64 abi_hash;		/* layout that the maps were made with */
 	__u32 mp0_ifindex;
 	__u32 mp1_ifindex;	/* the other end of the veth pair: where the kernel has segmented clear packets */
+	__u32 gather_ifindex;	/* veth whose other end joins TCP segments for hosts (GRO); 0: none */
+	__u32 reserved;
 	__u32 ipsec_ifindex;	/* 0: kernel without ESP */
 	__u32 route_epoch;	/* incremented after each change of routes or next hops */
 	__be32 vaddr;		/* this node's virtual address on mp0; also the source of ICMP errors made between tunnels */

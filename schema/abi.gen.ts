@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xe1de072861b5059fn
+export const ABI_HASH = 0xc45848cbee16019cn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -134,8 +134,9 @@ export const counter = {
   COUNT_MSS_CLAMPED: 14,
   COUNT_FLOW_NEW: 15,
   COUNT_FLOW_HIT: 16,
+  COUNT_BURST_OUT: 17,
 } as const
-export const COUNTERS = 17
+export const COUNTERS = 18
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -155,6 +156,7 @@ export const counterNames: Readonly<Record<number, string>> = {
   14: 'mss-clamped',
   15: 'flow-new',
   16: 'flow-hit',
+  17: 'burst-out',
 }
 
 /** enum nexthop_kind */
@@ -505,7 +507,9 @@ export interface PathConf {
   family: number
   ttl: number
   mtu: number
-  reserved: bigint[]
+  segmentIfindex: number
+  reserved: number
+  reservedConf: bigint
 }
 
 export const pathConfCodec: Codec<PathConf> = {
@@ -522,7 +526,9 @@ export const pathConfCodec: Codec<PathConf> = {
     view.setUint8(44, value.family)
     view.setUint8(45, value.ttl)
     view.setUint16(46, value.mtu, true)
-    putU64s(view, 48, 2, value.reserved)
+    view.setUint32(48, value.segmentIfindex, true)
+    view.setUint32(52, value.reserved, true)
+    view.setBigUint64(56, value.reservedConf, true)
     return bytes
   },
   decode: bytes => {
@@ -537,7 +543,9 @@ export const pathConfCodec: Codec<PathConf> = {
       family: view.getUint8(44),
       ttl: view.getUint8(45),
       mtu: view.getUint16(46, true),
-      reserved: takeU64s(view, 48, 2),
+      segmentIfindex: view.getUint32(48, true),
+      reserved: view.getUint32(52, true),
+      reservedConf: view.getBigUint64(56, true),
     }
   },
 }
@@ -558,6 +566,8 @@ export interface PathState {
   probeReplies: bigint
   rttUs: number
   reservedRtt: number
+  hop: bigint[]
+  hopRemote: bigint[]
   reservedRx: bigint[]
   window: bigint[]
 }
@@ -581,7 +591,9 @@ export const pathStateCodec: Codec<PathState> = {
     view.setBigUint64(128, value.probeReplies, true)
     view.setUint32(136, value.rttUs, true)
     view.setUint32(140, value.reservedRtt, true)
-    putU64s(view, 144, 6, value.reservedRx)
+    putU64s(view, 144, 2, value.hop)
+    putU64s(view, 160, 2, value.hopRemote)
+    putU64s(view, 176, 2, value.reservedRx)
     putU64s(view, 192, 64, value.window)
     return bytes
   },
@@ -602,7 +614,9 @@ export const pathStateCodec: Codec<PathState> = {
       probeReplies: view.getBigUint64(128, true),
       rttUs: view.getUint32(136, true),
       reservedRtt: view.getUint32(140, true),
-      reservedRx: takeU64s(view, 144, 6),
+      hop: takeU64s(view, 144, 2),
+      hopRemote: takeU64s(view, 160, 2),
+      reservedRx: takeU64s(view, 176, 2),
       window: takeU64s(view, 192, 64),
     }
   },
@@ -641,11 +655,13 @@ export const portCodec: Codec<Port> = {
   },
 }
 
-/** struct node_config, 48 bytes */
+/** struct node_config, 56 bytes */
 export interface NodeConfig {
   abiHash: bigint
   mp0Ifindex: number
   mp1Ifindex: number
+  gatherIfindex: number
+  reserved: number
   ipsecIfindex: number
   routeEpoch: number
   vaddr: number
@@ -654,18 +670,20 @@ export interface NodeConfig {
 }
 
 export const nodeConfigCodec: Codec<NodeConfig> = {
-  size: 48,
+  size: 56,
   encode: value => {
-    const bytes = new Uint8Array(48)
+    const bytes = new Uint8Array(56)
     const view = viewOf(bytes)
     view.setBigUint64(0, value.abiHash, true)
     view.setUint32(8, value.mp0Ifindex, true)
     view.setUint32(12, value.mp1Ifindex, true)
-    view.setUint32(16, value.ipsecIfindex, true)
-    view.setUint32(20, value.routeEpoch, true)
-    view.setUint32(24, value.vaddr)
-    view.setUint32(28, value.eventIntervalNs, true)
-    putBytes(bytes, 32, 16, value.icmpSrc6)
+    view.setUint32(16, value.gatherIfindex, true)
+    view.setUint32(20, value.reserved, true)
+    view.setUint32(24, value.ipsecIfindex, true)
+    view.setUint32(28, value.routeEpoch, true)
+    view.setUint32(32, value.vaddr)
+    view.setUint32(36, value.eventIntervalNs, true)
+    putBytes(bytes, 40, 16, value.icmpSrc6)
     return bytes
   },
   decode: bytes => {
@@ -674,11 +692,13 @@ export const nodeConfigCodec: Codec<NodeConfig> = {
       abiHash: view.getBigUint64(0, true),
       mp0Ifindex: view.getUint32(8, true),
       mp1Ifindex: view.getUint32(12, true),
-      ipsecIfindex: view.getUint32(16, true),
-      routeEpoch: view.getUint32(20, true),
-      vaddr: view.getUint32(24),
-      eventIntervalNs: view.getUint32(28, true),
-      icmpSrc6: takeBytes(view, 32, 16),
+      gatherIfindex: view.getUint32(16, true),
+      reserved: view.getUint32(20, true),
+      ipsecIfindex: view.getUint32(24, true),
+      routeEpoch: view.getUint32(28, true),
+      vaddr: view.getUint32(32),
+      eventIntervalNs: view.getUint32(36, true),
+      icmpSrc6: takeBytes(view, 40, 16),
     }
   },
 }

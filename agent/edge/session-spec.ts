@@ -19,7 +19,7 @@ export function sessionSpec(
     const accepted = payload.paths.find(candidate => candidate.path === path)
     if (!accepted) return []
     const mtu = Math.min(link.mtu, accepted.mtu)
-    const conf = pathConfOf(local, remote, { ifindex: link.ifindex, mtu })
+    const conf = pathConfOf(local, remote, { ...link, mtu })
     return [{ path, link: link.name, spiIn: offer.spis.get(path) ?? 0, spiOut: accepted.spi, mtu, conf }]
   })
   return {

@@ -338,8 +338,7 @@ export class Uplink {
     let renew = false
     for (const { path, link, local, remote } of candidates(node.wan.links, this.gateway)) {
       const known = session.paths.find(candidate => candidate.path === path)
-      if (known)
-        node.setPathConf(handleOf(this.sid, path), pathConfOf(local, remote, { ifindex: link.ifindex, mtu: known.mtu }))
+      if (known) node.setPathConf(handleOf(this.sid, path), pathConfOf(local, remote, { ...link, mtu: known.mtu }))
       renew ||= !known || link.mtu < known.mtu
     }
     if (renew) this.connect('links have changed')

@@ -73,9 +73,7 @@ export function prepare(context: AdmissionContext, init: InitPayload, grant: Gra
       spiOut: esp ? link.spi : 0,
       mtu,
       conf:
-        link.path === init.via
-          ? pathConfOf(arrival.socket.local, arrival.from, { ifindex: arrival.link.ifindex, mtu })
-          : undefined,
+        link.path === init.via ? pathConfOf(arrival.socket.local, arrival.from, { ...arrival.link, mtu }) : undefined,
     }
   })
   const replaced = init.replaces !== null && peer.sessions.has(init.replaces)

@@ -50,7 +50,8 @@ export class DataplaneEvents {
     if (!path) return
     const local = { address: outerAddress(event.family, event.dst), port: event.dstPort }
     const remote = { address: outerAddress(event.family, event.src), port: event.srcPort }
-    node.setPathConf(event.handle, pathConfOf(local, remote, { ifindex: event.ifindex, mtu: path.mtu }))
+    const segmenter = node.wan.links.find(link => link.ifindex === event.ifindex)?.segmenter ?? 0
+    node.setPathConf(event.handle, pathConfOf(local, remote, { ifindex: event.ifindex, mtu: path.mtu, segmenter }))
     node.log.info({ node: peer.node, path: path.link, remote }, `${peer.grant.nodeName} moved`)
     moved(peer, sid)
   }

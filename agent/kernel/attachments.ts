@@ -122,9 +122,10 @@ function linkedDevice(fd: number): number {
 }
 
 function parseName(name: string): Attachment | undefined {
-  const hook = hooks.find(candidate => name.startsWith(`${candidate}-`))
-  const ifindex = hook && Number(name.slice(hook.length + 1))
-  return hook && Number.isInteger(ifindex) && ifindex ? { hook, ifindex } : undefined
+  // `wan-egress-3` is not `wan`: the hook is all before the last dash.
+  const [, before, number] = /^(.+)-(\d+)$/.exec(name) ?? []
+  const hook = hooks.find(candidate => candidate === before)
+  return hook && Number(number) > 0 ? { hook, ifindex: Number(number) } : undefined
 }
 
 function usingFd(fd: number, action: (fd: number) => void): void {

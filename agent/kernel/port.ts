@@ -54,7 +54,15 @@ export interface Maps {
   readonly vaddrs: KernelMap<string, number>
 }
 
-export type Hook = 'lan' | 'wan' | 'mp-egress' | 'mp-ingress' | 'ipsec-egress' | 'ipsec-ingress'
+export type Hook =
+  | 'lan'
+  | 'wan'
+  | 'wan-egress'
+  | 'gather'
+  | 'mp-egress'
+  | 'mp-ingress'
+  | 'ipsec-egress'
+  | 'ipsec-ingress'
 
 export interface ProgramInfo {
   hook: Hook
@@ -106,12 +114,16 @@ export interface Link {
   /** Carrier: IFF_LOWER_UP. */
   running: boolean
   mac: string
+  /** ifindex of the device below a macvlan. */
+  parent: number | undefined
 }
 
 export type LinkSpec =
   | { kind: 'veth'; name: string; peer: string; mtu: number }
   | { kind: 'dummy'; name: string; mtu: number }
   | { kind: 'xfrm'; name: string; mtu: number }
+  /** Private mode, over device `parent`; the limits (IFLA_GSO_MAX_*) say what its transmit cuts. */
+  | { kind: 'macvlan'; name: string; mtu: number; parent: number; gsoMaxSize: number; gsoMaxSegments: number }
 
 export interface Address {
   ifindex: number

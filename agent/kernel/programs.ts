@@ -22,13 +22,24 @@ interface HookProgram {
 export const hookPrograms: Readonly<Record<Hook, HookProgram>> = {
   lan: { object: 'lan.bpf.o', program: 'lan_ingress', attachType: INGRESS, esp: false },
   wan: { object: 'wan.bpf.o', program: 'wan_ingress', attachType: INGRESS, esp: false },
+  'wan-egress': { object: 'wanout.bpf.o', program: 'wan_egress', attachType: EGRESS, esp: false },
+  gather: { object: 'gather.bpf.o', program: 'gather_ingress', attachType: INGRESS, esp: false },
   'mp-egress': { object: 'mp.bpf.o', program: 'mp_egress', attachType: EGRESS, esp: false },
   'mp-ingress': { object: 'mp.bpf.o', program: 'mp_ingress', attachType: INGRESS, esp: false },
   'ipsec-egress': { object: 'ipsec.bpf.o', program: 'ipsec_egress', attachType: EGRESS, esp: true },
   'ipsec-ingress': { object: 'ipsec.bpf.o', program: 'ipsec_ingress', attachType: INGRESS, esp: true },
 }
 
-export const hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress', 'ipsec-egress', 'ipsec-ingress']
+export const hooks: readonly Hook[] = [
+  'lan',
+  'wan',
+  'wan-egress',
+  'gather',
+  'mp-egress',
+  'mp-ingress',
+  'ipsec-egress',
+  'ipsec-ingress',
+]
 
 export function hooksFor(esp: boolean): Hook[] {
   return hooks.filter(hook => esp || !hookPrograms[hook].esp)

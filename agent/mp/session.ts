@@ -129,6 +129,8 @@ function unknownConf(mtu: number): PathConf {
     family: ABI_FAMILY_NONE,
     ttl: 0,
     mtu,
-    reserved: [0n, 0n],
+    segmentIfindex: 0,
+    reserved: 0,
+    reservedConf: 0n,
   }
 }

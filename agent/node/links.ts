@@ -5,6 +5,7 @@
 import { parseAddress } from '../../schema/address.ts'
 import type { Address, KernelPort, Link } from '../kernel/port.ts'
 import type { DatagramSocket, Endpoint, NetPort } from '../mp/net.ts'
+import { segmenterName } from './offload-devices.ts'
 
 export interface WanConfig {
   name: string
@@ -18,6 +19,8 @@ export interface WanLink {
   index: number
   ifindex: number
   mtu: number
+  /** ifindex of the macvlan over it that cuts GSO packets (offload-devices.ts); 0: none. */
+  segmenter: number
   usable: boolean
   addresses: { family: 4 | 6; address: string }[]
 }
@@ -45,6 +48,8 @@ export function wanLinks(wan: readonly WanConfig[], links: readonly Link[], addr
         index,
         ifindex: link.ifindex,
         mtu: link.mtu,
+        segmenter:
+          links.find(({ name, parent }) => name === segmenterName({ index }) && parent === link.ifindex)?.ifindex ?? 0,
         usable: link.up && link.running && own.length > 0,
         addresses: own,
       },

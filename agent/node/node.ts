@@ -14,7 +14,7 @@ import {
 } from '../../schema/abi.gen.ts'
 import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
-import type { Capabilities, Dataplane, KernelPort } from '../kernel/port.ts'
+import type { Capabilities, Dataplane, KernelPort, Link } from '../kernel/port.ts'
 import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
 import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
@@ -28,6 +28,7 @@ import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { type Arrival, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
+import { ensureGather, ensureSegmenters } from './offload-devices.ts'
 import { type Runtime, readRuntime, writeRuntime } from './runtime.ts'
 import { type LiveSession, Sessions } from './sessions.ts'
 import { Snapshots } from './snapshots.ts'
@@ -63,6 +64,8 @@ export class Node {
   /** Snapshot of the former agent, while its things are being adopted. */
   former: Runtime | undefined
   devices: Devices
+  /** Of nodes with LAN ports. */
+  readonly #gather: { mpg0: Link; mpg1: Link } | undefined
   /** Node id. */
   readonly id: string
   readonly #wanDevices = new Set<number>()
@@ -82,9 +85,12 @@ export class Node {
       onPacket: options.onHandshakePacket,
     })
     await wan.refresh()
+    const hosts = config.lan.length > 0
+    if (hosts && (await ensureSegmenters(kernel, wan.links, log))) await wan.refresh()
+    const gather = hosts ? await ensureGather(kernel) : undefined
     const devices = await ensureDevices(kernel, { esp: capabilities.esp, mtu: mpMtu(wan.links) })
     const observed = await observe(kernel, dataplane, { mp0: devices.mp0.ifindex, table: TABLE, esp: capabilities.esp })
-    const node = new Node(options, { capabilities, dataplane, wan, devices, observed })
+    const node = new Node(options, { capabilities, dataplane, wan, devices, gather, observed })
     wantDevices(node.reconciler, devices)
     node.#wantAttachments()
     dataplane.onEvent(event => {
@@ -96,7 +102,14 @@ export class Node {
 
   private constructor(
     options: NodeOptions,
-    parts: { capabilities: Capabilities; dataplane: Dataplane; wan: WanLinks; devices: Devices; observed: Resource[] },
+    parts: {
+      capabilities: Capabilities
+      dataplane: Dataplane
+      wan: WanLinks
+      devices: Devices
+      gather: { mpg0: Link; mpg1: Link } | undefined
+      observed: Resource[]
+    },
   ) {
     this.config = options.config
     this.kernel = options.kernel
@@ -107,6 +120,7 @@ export class Node {
     this.dataplane = parts.dataplane
     this.wan = parts.wan
     this.devices = parts.devices
+    this.#gather = parts.gather
     this.reconciler = new Reconciler({
       port: options.kernel,
       dataplane: parts.dataplane,
@@ -136,6 +150,7 @@ export class Node {
   /** Call after the network changed: devices of links that came, sockets, reverse-path filters. */
   async refreshWan(): Promise<void> {
     await this.wan.refresh()
+    if (this.#gather && (await ensureSegmenters(this.kernel, this.wan.links, this.log))) await this.wan.refresh()
     this.#wantAttachments()
     const mtu = mpMtu(this.wan.links)
     if (mtu !== this.devices.mtu) {
@@ -151,6 +166,7 @@ export class Node {
       this.reconciler.want({ kind: 'attachment', hook, ifindex })
     want('mp-egress', mp0.ifindex)
     want('mp-ingress', mp1.ifindex)
+    if (this.#gather) want('gather', this.#gather.mpg1.ifindex)
     if (ipsec0) {
       want('ipsec-egress', ipsec0.ifindex)
       want('ipsec-ingress', ipsec0.ifindex)
@@ -158,11 +174,12 @@ export class Node {
     for (const ifindex of this.#wanDevices) {
       if (this.wan.links.some(link => link.ifindex === ifindex)) continue
       this.#wanDevices.delete(ifindex)
-      this.reconciler.drop(`attachment wan ${ifindex}`)
+      for (const hook of ['wan', 'wan-egress']) this.reconciler.drop(`attachment ${hook} ${ifindex}`)
     }
     for (const link of this.wan.links) {
       this.#wanDevices.add(link.ifindex)
       want('wan', link.ifindex)
+      want('wan-egress', link.ifindex)
       const device = this.config.wan.find(entry => entry.name === link.name)?.interface
       if (device) relaxReversePath(this.kernel.network, device)
     }
@@ -176,6 +193,8 @@ export class Node {
       value: {
         mp0Ifindex: mp0.ifindex,
         mp1Ifindex: mp1.ifindex,
+        gatherIfindex: this.#gather?.mpg0.ifindex ?? 0,
+        reserved: 0,
         ipsecIfindex: ipsec0?.ifindex ?? 0,
         vaddr: be32(vaddr),
         eventIntervalNs: EVENT_INTERVAL_NS,
@@ -286,7 +305,11 @@ export class Node {
 }
 
 /** Outer addresses of a path, from the two ends' addresses; its handle is given when it is installed. */
-export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: number; mtu: number }): PathConf {
+export function pathConfOf(
+  local: Endpoint,
+  remote: Endpoint,
+  link: { ifindex: number; mtu: number; segmenter: number },
+): PathConf {
   const [own, peer] = [parseAddress(local.address), parseAddress(remote.address)]
   if (!own || !peer || own.family !== peer.family)
     throw new TypeError(`no path between ${local.address} and ${remote.address}`)
@@ -305,7 +328,9 @@ export function pathConfOf(local: Endpoint, remote: Endpoint, link: { ifindex: n
     family: own.family,
     ttl: 64,
     mtu: link.mtu,
-    reserved: [0n, 0n],
+    segmentIfindex: link.segmenter,
+    reserved: 0,
+    reservedConf: 0n,
   }
 }
 

@@ -11,6 +11,7 @@ const link = (ifindex: number, name: string, change: Partial<Link> = {}): Link =
   up: true,
   running: true,
   mac: '02:00:00:00:00:01',
+  parent: undefined,
   ...change,
 })
 const links = [link(2, 'lan0'), link(3, 'wan0')]

@@ -157,8 +157,8 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	}
 	mp_write(to, &mp, session, state);
-	/* The handle has done its duty; on the WAN a mark would only match somebody's policy rules. */
-	skb->mark = 0;
+	/* For wan_egress, which clears it. */
+	skb->mark = handle;
 	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);
 }
 

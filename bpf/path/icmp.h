@@ -219,7 +219,7 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	peer = peer_of(nexthop->target);
 	if (!peer)
 		return TC_ACT_SHOT;
-	return hand_to_peer(skb, config, peer, nexthop->flags & NH_F_SECURE);
+	return hand_to_peer(skb, config, peer, nexthop->flags & NH_F_SECURE, 0);
 }
 
 /*

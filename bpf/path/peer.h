@@ -3,7 +3,7 @@
 #ifndef BRANCHLINE_PEER_H
 #define BRANCHLINE_PEER_H
 
-#include "encap.h"
+#include "burst.h"
 
 /* Path handle for the peer's next packet, 0: none usable. */
 static __always_inline __u32 choose_path(const struct peer *peer)
@@ -23,13 +23,15 @@ static __always_inline __u32 choose_path(const struct peer *peer)
 }
 
 /*
- * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now. The rest goes to other devices
- * first: secure ones to ipsec0 for XFRM, GSO packets and those without checksum to mp0, where the kernel cuts and completes them. The mark
- * carries the handle there, through XFRM, and over mp0 and mp1.
+ * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now; one that is to be cut, or lacks its
+ * checksum, becomes MP as it is and is completed later (burst.h), or goes to mp0 where that is not possible. Secure ones go to ipsec0
+ * for XFRM. The mark carries the handle there, through XFRM, and over mp0 and mp1.
  */
-static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct node_config *config, const struct peer *peer, bool secure)
+static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct node_config *config, const struct peer *peer, bool secure,
+					__u32 segment)
 {
 	__u32 handle = choose_path(peer);
+	int result;
 
 	if (secure && (!(peer->flags & PEER_F_ESP) || !config->ipsec_ifindex))
 		return DROP(DROP_NO_ESP);
@@ -43,6 +45,9 @@ static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct node
 	count(COUNT_TO_PEER_CLEAR);
 	if (!skb->gso_size && !checksum_pending(skb))
 		return encap(skb, handle, MP_DATA);
+	result = burst_out(skb, handle, segment, peer);
+	if (result != GO_ON)
+		return result;
 	skb->mark = handle;
 	return bpf_redirect(config->mp0_ifindex, 0);
 }

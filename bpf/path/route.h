@@ -14,6 +14,7 @@
 
 #include "drop.h"
 #include "flow.h"
+#include "gather.h"
 #include "mss.h"
 #include "peer.h"
 #include "ttl.h"
@@ -58,10 +59,11 @@ static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, con
 		result = ttl_decrement(skb, j);
 	if (result == GO_ON && is_syn(j))
 		result = mss_clamp(skb, j, mtu);
-	return result == GO_ON ? hand_to_peer(skb, config, peer, secure) : result;
+	return result == GO_ON ? hand_to_peer(skb, config, peer, secure, j->segment) : result;
 }
 
-static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, const struct nexthop *nexthop)
+static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, const struct node_config *config,
+				  const struct nexthop *nexthop)
 {
 	__u32 ifindex = nexthop->target;
 	int result;
@@ -73,6 +75,8 @@ static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, cons
 		return result;
 	skb->mark = 0;
 	count(COUNT_LAN_OUT);
+	if (config->gather_ifindex && j->origin == FROM_PEER_CLEAR && j->key.proto == IPPROTO_TCP && j->fragment == FRAGMENT_NONE)
+		return gather(skb, config->gather_ifindex, ifindex);
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 }
 
@@ -113,7 +117,7 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 	if (nexthop->kind == NH_PEER)
 		return to_peer(skb, j, config, nexthop);
 	if (nexthop->kind == NH_LAN)
-		return to_lan(skb, j, nexthop);
+		return to_lan(skb, j, config, nexthop);
 	if (nexthop->kind != NH_LOCAL)
 		return refuse(j, DROP_NO_ROUTE, ANSWER_UNREACHABLE);
 	/* The node's own stack knows no VRF: its answer to another branch would leave by the main table, in clear. */

@@ -31,7 +31,7 @@ describe.each(FAMILIES)('IPv%i', family => {
       ])('%s', (_name, layer4) => {
         rig.setState(handle, { txNumber: 6n })
         const out = rig.run('lan', ethernet(ip({ ...to(2), tos: 0x2b }, layer4)))
-        expectOutcome(out, { verdict: REDIRECT, mark: 0, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
+        expectOutcome(out, { verdict: REDIRECT, mark: handle, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
         const inner = ip({ ...to(2), tos: 0x2b, ttl: 63 }, layer4)
         expect(ipOf(out.packet)).toEqual(carried(out.packet, handle, inner, { tos: 0x2b, number: 7n }))
         const length = BigInt(out.packet.length - 14)
@@ -79,7 +79,7 @@ describe.each(FAMILIES)('IPv%i', family => {
 
     it('to peer 8 clear', () => {
       const out = rig.run('lan', ethernet(ip(to(4), tcp())))
-      expectOutcome(out, { verdict: REDIRECT, mark: 0, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
+      expectOutcome(out, { verdict: REDIRECT, mark: OTHER_SID, counters: { ...NEW, 'to-peer-clear': 1, 'mp-out': 1 } })
       expect(ipOf(out.packet)).toEqual(carried(out.packet, OTHER_SID, ip({ ...to(4), ttl: 63 }, tcp())))
     })
 

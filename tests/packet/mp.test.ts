@@ -21,7 +21,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
   it('mp_egress puts ESP into MP at once', () => {
     rig.setState(mark, { txNumber: 6n })
     const out = rig.run('mp-egress', ethernet(ESP), { mark })
-    expectOutcome(out, { verdict: REDIRECT, mark: 0, drops: {}, counters: { 'mp-out': 1 } })
+    expectOutcome(out, { verdict: REDIRECT, mark, drops: {}, counters: { 'mp-out': 1 } })
     expect(ipOf(out.packet)).toEqual(carried(out.packet, mark, ESP, { tos: 0xb8, number: 7n }))
     const length = BigInt(out.packet.length - 14)
     expect(rig.maps.pathState.get(mark)).toMatchObject({ txNumber: 7n, txBytes: length, rxPackets: 0n })
@@ -39,7 +39,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
     ])('mp_ingress takes a host’s packet by its mark: %s', (_name, layer4) => {
       const packet = ip({ ...ends, tos: 0x2b }, layer4)
       const out = rig.run('mp-ingress', ethernet(packet), { mark })
-      expectOutcome(out, { verdict: REDIRECT, mark: 0, drops: {}, counters: { 'mp-out': 1 } })
+      expectOutcome(out, { verdict: REDIRECT, mark, drops: {}, counters: { 'mp-out': 1 } })
       expect(ipOf(out.packet)).toEqual(carried(out.packet, mark, packet, { tos: 0x2b }))
     })
 

@@ -114,6 +114,8 @@ export class Rig implements Disposable {
       abiHash: 0n,
       mp0Ifindex: 1,
       mp1Ifindex: 1,
+      gatherIfindex: 0,
+      reserved: 0,
       ipsecIfindex: 1,
       routeEpoch: 1,
       vaddr: be32(NODE),
@@ -151,7 +153,9 @@ export class Rig implements Disposable {
       family: family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
       ttl: 64,
       mtu: 1500,
-      reserved: [0n, 0n],
+      segmentIfindex: 0,
+      reserved: 0,
+      reservedConf: 0n,
       ...change,
     })
   }

@@ -57,7 +57,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       const out = rig.run('wan', arrives(outside, ip(from(4), tcp())))
       expectOutcome(out, {
         verdict: REDIRECT,
-        mark: 0,
+        mark: OTHER_SID,
         counters: { ...IN, 'from-peer-clear': 1, 'flow-new': 1, 'to-peer-clear': 1, 'mp-out': 1 },
       })
       expect(ipOf(out.packet)).toEqual(carried(out.packet, OTHER_SID, ip({ ...from(4), ttl: 63 }, tcp())))
@@ -69,7 +69,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       const src = inside === 4 ? NODE : 'fd00:100::2'
       expectOutcome(out, {
         verdict: REDIRECT,
-        mark: 0,
+        mark: SID,
         drops: { prohibited: 1 },
         counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1, 'mp-out': 1 },
       })
@@ -115,7 +115,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       const flow = ['ttl', 'too-big'].includes(reason) ? { 'flow-new': 1 } : {}
       expectOutcome(out, {
         verdict: REDIRECT,
-        mark: 0,
+        mark: SID,
         drops: { [reason]: 1 },
         counters: { ...IN, 'from-peer-clear': 1, 'icmp-sent': 1, 'to-peer-clear': 1, 'mp-out': 1, ...flow },
       })

@@ -228,7 +228,14 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
     })
 
     it('are those of the hooks', () => {
-      expect(dataplane.programs().map(({ hook }) => hook)).toEqual(['lan', 'wan', 'mp-egress', 'mp-ingress'])
+      expect(dataplane.programs().map(({ hook }) => hook)).toEqual([
+        'lan',
+        'wan',
+        'wan-egress',
+        'gather',
+        'mp-egress',
+        'mp-ingress',
+      ])
     })
   })
 
@@ -239,11 +246,15 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       expect(first).toMatchObject({ adoption: 'created', reason: undefined })
       first.maps.ports.set(3, port(3, 1))
       first.attach('wan', link.ifindex)
+      first.attach('wan-egress', link.ifindex)
       machine().restart()
       const second = await open(machine())
       expect(second).toMatchObject({ adoption: 'adopted', reason: undefined })
       expect(second.maps.ports.entries()).toEqual([[3, port(3, 1)]])
-      expect(second.attached()).toEqual([{ hook: 'wan', ifindex: link.ifindex }])
+      expect(byKey(second.attached().map(at => [at.hook, at.ifindex]))).toEqual([
+        ['wan', link.ifindex],
+        ['wan-egress', link.ifindex],
+      ])
       second.maps.ports.set(4, port(4, 2))
       expect(second.maps.ports.get(4)).toEqual(port(4, 2))
     })

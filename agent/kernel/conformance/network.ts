@@ -53,6 +53,17 @@ export function networkConformance(machine: MachineUnderTest): void {
       await expectCode(network().setLink(link.ifindex, { up: true }), 'ENODEV')
     })
 
+    it('come as a macvlan, which goes with the device below it', async () => {
+      const [below] = await cable(machine(), 'wan0', 'net0')
+      const spec = { kind: 'macvlan', name: 'mps0', mtu: 1400, gsoMaxSize: 400, gsoMaxSegments: 1 } as const
+      const link = await network().createLink({ ...spec, parent: below.ifindex })
+      expect(link).toMatchObject({ name: 'mps0', kind: 'macvlan', mtu: 1400, parent: below.ifindex, up: false })
+      expect((await network().links()).find(({ name }) => name === 'wan0')?.parent).toBeUndefined()
+      await expectCode(network().createLink({ ...spec, name: 'mps1', parent: NOBODY }), 'ENODEV')
+      await network().deleteLink(below.ifindex)
+      expect((await network().links()).map(({ name }) => name)).toEqual(['lo'])
+    })
+
     it('change features', async () => {
       const { ifindex } = await network().createLink({ kind: 'veth', name: 'mp0', peer: 'mp1', mtu: 1400 })
       await network().setFeatures(ifindex, { 'tx-tcp-segmentation': false, 'tx-checksum-ip-generic': false })

@@ -73,7 +73,9 @@ export class FakeNetwork implements Network {
     if (spec.kind === 'xfrm' && [...this.#links.values()].some(link => link.kind === 'xfrm'))
       throw new KernelError('create', object, 'EEXIST')
     if (spec.mtu < MIN_MTU) throw new KernelError('create', object, 'EINVAL', 'mtu less than device minimum')
+    if (spec.kind === 'macvlan') this.#require('create', spec.parent)
     const link = this.#add(spec.name, spec.kind, spec.mtu)
+    if (spec.kind === 'macvlan') link.parent = spec.parent
     if (spec.kind === 'veth') {
       const peer = this.#add(spec.peer, 'veth', spec.mtu)
       link.peer = peer.ifindex
@@ -84,7 +86,8 @@ export class FakeNetwork implements Network {
 
   async deleteLink(ifindex: number): Promise<void> {
     const link = this.#require('delete', ifindex)
-    for (const gone of link.peer === undefined ? [ifindex] : [ifindex, link.peer]) {
+    const above = [...this.#links.values()].filter(({ parent }) => parent === ifindex).map(each => each.ifindex)
+    for (const gone of [...above, ifindex, ...(link.peer === undefined ? [] : [link.peer])]) {
       this.#links.delete(gone)
       this.#routes.flush(gone)
       deleteWhere(this.#addresses, address => address.ifindex === gone)
@@ -189,7 +192,17 @@ export class FakeNetwork implements Network {
   #add(name: string, kind: string | undefined, mtu: number): FakeLink {
     const ifindex = this.#nextIfindex++
     const mac = `02:00:00:00:${(ifindex >> 8).toString(16).padStart(2, '0')}:${(ifindex & 255).toString(16).padStart(2, '0')}`
-    const link: FakeLink = { ifindex, name, kind, mtu, up: false, mac, peer: undefined, carrier: true }
+    const link: FakeLink = {
+      ifindex,
+      name,
+      kind,
+      mtu,
+      up: false,
+      mac,
+      peer: undefined,
+      parent: undefined,
+      carrier: true,
+    }
     this.#links.set(ifindex, link)
     this.#notify({ what: 'link', ifindex })
     return link

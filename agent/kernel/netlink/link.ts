@@ -11,8 +11,13 @@ const IFINFOMSG = 16
 const IFLA_ADDRESS = 1
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
+const IFLA_LINK = 5
 const IFLA_LINKINFO = 18
 const IFLA_EXT_MASK = 29
+const IFLA_GSO_MAX_SEGS = 40
+const IFLA_GSO_MAX_SIZE = 41
+const IFLA_MACVLAN_MODE = 1
+const MACVLAN_MODE_PRIVATE = 1
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 const VETH_INFO_PEER = 1
@@ -26,14 +31,16 @@ export function parseLink({ payload }: Message): Link {
   const flags = view.getUint32(8, true)
   const attributes = parseAttributes(payload, IFINFOMSG)
   const info = attributes.get(IFLA_LINKINFO)
+  const kind = info && readText(parseAttributes(info).get(IFLA_INFO_KIND))
   return {
     ifindex: view.getInt32(4, true),
     name: readText(attributes.get(IFLA_IFNAME)) ?? '',
-    kind: info && readText(parseAttributes(info).get(IFLA_INFO_KIND)),
+    kind,
     mtu: readU32(attributes.get(IFLA_MTU)) ?? 0,
     up: (flags & IFF_UP) !== 0,
     running: (flags & IFF_LOWER_UP) !== 0,
     mac: formatMac(attributes.get(IFLA_ADDRESS) ?? new Uint8Array()),
+    parent: kind === 'macvlan' ? readU32(attributes.get(IFLA_LINK)) : undefined,
   }
 }
 
@@ -49,6 +56,11 @@ export function newLink(spec: LinkSpec): Uint8Array {
   const writer = new Writer()
   writer.struct(IFINFOMSG)
   writer.text(IFLA_IFNAME, spec.name).u32(IFLA_MTU, spec.mtu)
+  if (spec.kind === 'macvlan')
+    writer
+      .u32(IFLA_LINK, spec.parent)
+      .u32(IFLA_GSO_MAX_SIZE, spec.gsoMaxSize)
+      .u32(IFLA_GSO_MAX_SEGS, spec.gsoMaxSegments)
   writer.nested(IFLA_LINKINFO, () => {
     writer.text(IFLA_INFO_KIND, spec.kind)
     if (spec.kind === 'veth') {
@@ -59,6 +71,8 @@ export function newLink(spec: LinkSpec): Uint8Array {
         }),
       )
     }
+    if (spec.kind === 'macvlan')
+      writer.nested(IFLA_INFO_DATA, () => writer.u32(IFLA_MACVLAN_MODE, MACVLAN_MODE_PRIVATE))
     // One interface for all SAs: bpf/ipsec.bpf.c says which.
     if (spec.kind === 'xfrm') writer.nested(IFLA_INFO_DATA, () => writer.flag(IFLA_XFRM_COLLECT_METADATA))
   })

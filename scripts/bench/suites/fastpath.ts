@@ -64,6 +64,8 @@ function configure(maps: Maps): void {
     abiHash: 0n,
     mp0Ifindex: LO,
     mp1Ifindex: LO,
+    gatherIfindex: 0,
+    reserved: 0,
     ipsecIfindex: 0,
     routeEpoch: 1,
     vaddr: be32('100.64.0.2'),
@@ -95,7 +97,9 @@ function configure(maps: Maps): void {
     family: ABI_FAMILY_IPV4,
     ttl: 64,
     mtu: 1500,
-    reserved: [0n, 0n],
+    segmentIfindex: 0,
+    reserved: 0,
+    reservedConf: 0n,
   })
   maps.peers.set(PEER, {
     sid: SID,

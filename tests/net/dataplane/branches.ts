@@ -15,6 +15,8 @@ export interface BranchOptions {
   outer: 4 | 6
   secure: boolean
   wanMtu: number
+  /** Of every WAN device: a macvlan that cuts GSO packets. Default true. */
+  segmenter?: boolean
 }
 
 const PREFIX = 'bldp-'
@@ -65,7 +67,7 @@ export class Branches implements Disposable {
   }
 
   #connectWan(side: Side): void {
-    const { outer, secure, wanMtu } = this.#options
+    const { outer, secure, wanMtu, segmenter = true } = this.#options
     const edge = this.edges[side]
     const { gateway } = this
     const [edgeAddress, gatewayAddress, length] = WAN[outer][side]
@@ -73,8 +75,8 @@ export class Branches implements Disposable {
     wire(edge.namespace, 'wan0', gateway.namespace, wanDevice, wanMtu)
     edge.namespace.run(`ip addr add ${edgeAddress}/${length} dev wan0${outer === 6 ? ' nodad' : ''}`)
     gateway.namespace.run(`ip addr add ${gatewayAddress}/${length} dev ${wanDevice}${outer === 6 ? ' nodad' : ''}`)
-    edge.attach('wan', 'wan0')
-    gateway.attach('wan', wanDevice)
+    edge.addWan('wan0', { segmenter })
+    gateway.addWan(wanDevice, { segmenter })
 
     const peer = side === 'a' ? 1 : 2
     const edgeSid = peer * 0x100

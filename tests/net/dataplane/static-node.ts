@@ -41,6 +41,8 @@ export class StaticNode implements Disposable {
   readonly maps: Maps
   readonly #programs: Programs
   readonly #links: number[] = []
+  /** WAN device -> the macvlan over it. */
+  readonly #segmenters = new Map<string, number>()
   #nexthops = 0
 
   /** Makes mp0, mp1 and, when `secure`, ipsec0, and attaches their programs. `mpMtu`: WAN MTU less outer headers. */
@@ -65,6 +67,8 @@ export class StaticNode implements Disposable {
       abiHash: 0n,
       mp0Ifindex: namespace.ifindex('mp0'),
       mp1Ifindex: namespace.ifindex('mp1'),
+      gatherIfindex: this.#createGather(),
+      reserved: 0,
       ipsecIfindex: options.secure ? namespace.ifindex('ipsec0') : 0,
       routeEpoch: 1,
       vaddr: be32(options.vaddr),
@@ -73,6 +77,20 @@ export class StaticNode implements Disposable {
     })
     this.attach('mp-egress', 'mp0')
     this.attach('mp-ingress', 'mp1')
+  }
+
+  #createGather(): number {
+    const { namespace } = this
+    namespace.run('ip link add mpg0 type veth peer name mpg1')
+    // A veth passes packets through GRO when its sender offers no TSO.
+    namespace.run('ethtool -K mpg0 tso off')
+    namespace.run('ethtool -K mpg1 gro on')
+    for (const device of ['mpg0', 'mpg1']) {
+      namespace.run(`ip link set ${device} arp off addrgenmode none`)
+      namespace.run(`ip link set ${device} up`)
+    }
+    this.attach('gather', 'mpg1')
+    return namespace.ifindex('mpg0')
   }
 
   #createIpsec(): void {
@@ -93,6 +111,19 @@ export class StaticNode implements Disposable {
       linkCreate(program, this.namespace.ifindex(device), hookPrograms[hook].attachType, null),
     )
     this.#links.push(checkResult(link, 'attach', `${hook} to ${device}`))
+  }
+
+  /** `segmenter`: with a macvlan that cuts GSO packets; without, they go by mp0 and mp1. */
+  addWan(device: string, { segmenter = true } = {}): void {
+    const { namespace } = this
+    this.attach('wan', device)
+    this.attach('wan-egress', device)
+    if (!segmenter) return
+    const macvlan = `mps${this.#segmenters.size}`
+    namespace.run(`ip link add ${macvlan} link ${device} type macvlan mode private`)
+    namespace.run(`ip link set ${macvlan} gso_max_size 400 gso_max_segs 1 arp off addrgenmode none`)
+    namespace.run(`ip link set ${macvlan} up`)
+    this.#segmenters.set(device, namespace.ifindex(macvlan))
   }
 
   addPort(device: string, addr4: string, addr6: string): void {
@@ -126,7 +157,9 @@ export class StaticNode implements Disposable {
       family: address?.family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
       ttl: 64,
       mtu: end.wanMtu,
-      reserved: [0n, 0n],
+      segmentIfindex: this.#segmenters.get(end.device) ?? 0,
+      reserved: 0,
+      reservedConf: 0n,
     })
     this.maps.pathState.set(sid, {
       ...zeroPathState(),
