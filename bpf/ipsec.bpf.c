@@ -43,7 +43,7 @@ static __always_inline int choose_sa(struct __sk_buff *skb)
 		return TCX_NEXT;
 	if (is_kernel_chatter(skb))
 		return TCX_NEXT;
-	if (!skb->mark || !session_of(skb->mark))
+	if (!session_of(skb->mark))
 		return DROP(DROP_NO_SA);
 	info.if_id = skb->mark;
 	return bpf_skb_set_xfrm_info(skb, &info) ? DROP(DROP_NO_SA) : TCX_NEXT;

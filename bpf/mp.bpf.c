@@ -27,8 +27,17 @@ static __always_inline struct peer *peer_at(const struct journey *j)
 	return index ? peer_of(*index) : NULL;
 }
 
+/* The kernel kept the mark through XFRM, and its session is between these two addresses: nothing has to be searched for. */
+static __always_inline bool is_by_mark(struct __sk_buff *skb, const struct journey *j)
+{
+	struct session *session = session_of(skb->mark);
+
+	return session && j->family == FAMILY_IPV4 && session->vaddr_local == mapped_ipv4(j->key.src) &&
+	       session->vaddr_remote == mapped_ipv4(j->key.dst);
+}
+
 /* From the node itself, and so for a peer's virtual address or for nobody. An edge has a virtual address with each of its gateways. */
-static __always_inline bool is_own(const struct journey *j)
+static __always_inline bool is_own(struct __sk_buff *skb, const struct journey *j)
 {
 	struct node_config *config = node_config();
 	struct session *session;
@@ -36,23 +45,19 @@ static __always_inline bool is_own(const struct journey *j)
 
 	if (!config || j->family != FAMILY_IPV4)
 		return false;
-	if (mapped_ipv4(j->key.src) == config->vaddr)
+	if (is_by_mark(skb, j) || mapped_ipv4(j->key.src) == config->vaddr)
 		return true;
 	peer = peer_at(j);
 	session = peer ? session_of(peer->sid) : NULL;
 	return session && mapped_ipv4(j->key.src) == session->vaddr_local;
 }
 
-/*
- * The path of the node's own packet: the mark's, where the kernel kept it through XFRM and the mark's peer is the destination's,
- * else the best one. GO_ON, or a reason to drop it.
- */
+/* The path of the node's own packet: the mark's, else the best one. GO_ON, or a reason to drop it. */
 static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 {
-	struct session *session = skb->mark ? session_of(skb->mark) : NULL;
 	struct peer *peer;
 
-	if (session && session->vaddr_remote == mapped_ipv4(j->key.dst)) {
+	if (is_by_mark(skb, j)) {
 		j->handle = skb->mark;
 		return GO_ON;
 	}
@@ -68,7 +73,7 @@ static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 	int result;
 
 	/* Everything but our own ESP is mp1's business, good or bad. */
-	if (parse(skb, j) != GO_ON || j->key.proto != IPPROTO_ESP || is_link_scope(j) || !is_own(j))
+	if (parse(skb, j) != GO_ON || j->key.proto != IPPROTO_ESP || is_link_scope(j) || !is_own(skb, j))
 		return TCX_NEXT;
 	result = own_path(skb, j);
 	if (result != GO_ON)
@@ -126,9 +131,9 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 	if (is_link_scope(j))
 		return TCX_NEXT;
 	/* An ICMP error about a tunnelled packet is from us too, but to a host: the mark knows its way. ESP never has one here. */
-	if (is_own(j) && (peer_at(j) || j->key.proto == IPPROTO_ESP))
+	if (is_own(skb, j) && (peer_at(j) || j->key.proto == IPPROTO_ESP))
 		return own_out(skb, j);
-	if (!skb->mark || !session_of(skb->mark))
+	if (!session_of(skb->mark))
 		return DROP(DROP_NOT_OURS);
 	j->handle = skb->mark;
 	return encap(skb, j->handle, MP_DATA);

@@ -2,6 +2,7 @@
  * Debian's libbpf.so.1 (1.1 or newer) through koffi: the only module that knows its C signatures. Integer functions return -errno, pointer
  * functions NULL and errno; bpf-object.ts, bpf-map.ts, bpf-link.ts and ring.ts make these into typed objects and KernelErrors.
  */
+import { isMainThread } from 'node:worker_threads'
 import koffi from 'koffi'
 import { KernelError } from './error.ts'
 import { errnoName, lastErrno, libc, type Pointer } from './native.ts'
@@ -215,15 +216,17 @@ const LIBBPF_DEBUG = 2
 const VA_LIST = koffi.array('uint8', 32)
 let messages: string[] = []
 
-setPrint(
-  koffi.register(
-    (level: number, format: Pointer, args: Pointer) => {
-      if (level < LIBBPF_DEBUG && format !== null && args !== null) messages.push(formatMessage(format, args))
-      return 0
-    },
-    koffi.pointer(koffi.type('libbpf_print_fn_t')),
-  ),
-)
+// One for the whole process, so it must not be that of a worker, which may end before the others.
+if (isMainThread)
+  setPrint(
+    koffi.register(
+      (level: number, format: Pointer, args: Pointer) => {
+        if (level < LIBBPF_DEBUG && format !== null && args !== null) messages.push(formatMessage(format, args))
+        return 0
+      },
+      koffi.pointer(koffi.type('libbpf_print_fn_t')),
+    ),
+  )
 
 function formatMessage(format: Pointer, args: Pointer): string {
   // vsnprintf walks the va_list, so the second call needs it as it was. A verifier log has up to 16 MB and its end matters most.

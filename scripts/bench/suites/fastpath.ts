@@ -4,14 +4,16 @@ import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts
 import type { Maps } from '../../../agent/kernel/port.ts'
 import { runProgram } from '../../../agent/kernel/prog-run.ts'
 import { zeroPathState } from '../../../agent/plan/values.ts'
-import { ABI_FAMILY_IPV4, nexthopKind } from '../../../schema/abi.gen.ts'
+import { ABI_FAMILY_IPV4, nexthopKind, type Peer, peerCodec } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
 import { plainTagState } from '../../../schema/mp-tag.ts'
+import { BenchError } from '../error.ts'
 import { ratioAtMost } from '../figure.ts'
 import { testPacket } from '../packet.ts'
 import { BenchPrograms } from '../programs.ts'
 import { difference } from '../sample.ts'
 import type { Bench, Suite, Verify } from '../suite.ts'
+import { keepMoving } from './fastpath-rekey.ts'
 
 const TC_ACT_OK = 0
 const VRF = 7
@@ -27,7 +29,7 @@ export const suite: Suite = {
   name: 'fastpath',
   about: 'a host’s packet to a clear tunnel, everything on, beside 36 bytes of bare encapsulation',
   minutes: 5,
-  verify({ random, check }) {
+  async verify({ random, check }) {
     for (const [name, counter] of [
       ['hit', 'to-peer-clear'],
       ['first', 'flow-new'],
@@ -41,6 +43,7 @@ export const suite: Suite = {
       check(`${name}: counted as ${counter}`, readCounters(programs.maps)[counter] ?? 0, 1000, 'packets')
       check(`${name}: dropped`, sum(readDrops(programs.maps)), 0, 'packets')
     }
+    await rekeys({ random, check })
   },
   async measure(bench) {
     await hits(bench)
@@ -57,6 +60,38 @@ function open(random: Verify['random'], object = 'fastpath'): BenchPrograms {
   const programs = new BenchPrograms(object, random)
   configure(openMaps(programs.maps))
   return programs
+}
+
+/** A peer's session and paths are one word: nobody meets one session's id with the other's paths. */
+async function rekeys({ random, check }: Pick<Verify, 'random' | 'check'>): Promise<void> {
+  using programs = open(random)
+  setFlows(programs, 1)
+  const maps = openMaps(programs.maps)
+  const [session, state, conf] = [maps.sessions.get(SID), maps.pathState.get(SID), maps.pathConf.get(SID)]
+  if (!session || !state || !conf) throw new BenchError('the session is missing')
+  // The next session has only path 5, the one before only path 0.
+  const next = SID + 0x10
+  maps.sessions.set(next, { ...session, sid: next, pathMask: 1 << 5 })
+  maps.pathState.set(next + 5, zeroPathState())
+  maps.pathConf.set(next + 5, conf)
+  const values = [peer(SID, 0), peer(next, 5)].map(value => peerCodec.encode(value))
+  const stop = await keepMoving({ peers: programs.map('peers'), index: PEER, values })
+  const sent = 1_000_000
+  for (let packets = 0; packets < sent; packets += 1000)
+    runProgram(programs.program('hit'), { packet: testPacket(PACKET), repeat: 1000 })
+  const moves = await stop()
+  check('a peer that moves all the time: dropped', sum(readDrops(programs.maps)), 0, 'packets')
+  check('a peer that moves all the time: sent', readCounters(programs.maps)['mp-out'] ?? 0, sent, 'packets')
+  check('a peer that moves all the time: moves over 10,000', Number(moves > 10_000), 1)
+  check(
+    'both sessions were used',
+    [SID, next + 5].filter(handle => (maps.pathState.get(handle)?.txNumber ?? 0n) > 1000n).length,
+    2,
+  )
+}
+
+function peer(sid: number, path: number): Peer {
+  return { sid, pathMask: 1 << path, pathBest: path, flags: 0, policyVersion: 4, mtuSecure: 0, mtuClear: 1432 }
 }
 
 function configure(maps: Maps): void {
@@ -101,15 +136,7 @@ function configure(maps: Maps): void {
     reserved: 0,
     reservedConf: 0n,
   })
-  maps.peers.set(PEER, {
-    sid: SID,
-    pathMask: 1,
-    pathBest: 0,
-    flags: 0,
-    policyVersion: 4,
-    mtuSecure: 0,
-    mtuClear: 1432,
-  })
+  maps.peers.set(PEER, peer(SID, 0))
   maps.nexthops.set(1, { kind: nexthopKind.NH_PEER, flags: 0, reserved: 0, target: PEER })
   maps.nexthops.set(2, { kind: nexthopKind.NH_LAN, flags: 0, reserved: 0, target: LO })
   maps.fib.set({ vrf: VRF, address: '10.2.0.0', prefixLength: 16 }, 1)
@@ -197,4 +224,9 @@ async function parts(bench: Bench): Promise<void> {
   bench.figure({ name: 'of which the tag', value: difference(times.whole, times.noTag), unit: 'ns' })
   bench.figure({ name: 'of which the clock', value: difference(times.whole, times.noClock), unit: 'ns' })
   bench.figure({ name: 'there and back, 1 flow: sent, received, to a host', value: times.there, unit: 'ns' })
+  bench.figure({
+    name: 'of which receiving, less the undoing',
+    value: difference(times.there, times.whole),
+    unit: 'ns',
+  })
 }
