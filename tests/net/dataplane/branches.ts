@@ -32,9 +32,9 @@ const WAN = {
 const SPI = { a: { up: 0x1001, down: 0x1002 }, b: { up: 0x2001, down: 0x2002 } }
 
 /** Outer IP, UDP and MP header. */
-const overhead = (outer: 4 | 6) => (outer === 4 ? 20 : 40) + 8 + 40
+export const overhead = (outer: 4 | 6) => (outer === 4 ? 20 : 40) + 8 + 40
 /** DATAPLANE: what fits an ESP packet of AES-GCM inside mp0. */
-const secureMtu = (mp: number) => ((mp - 52) & ~3) - 2
+export const secureMtu = (mp: number) => ((mp - 52) & ~3) - 2
 
 type Side = 'a' | 'b'
 
@@ -149,7 +149,7 @@ export class Branches implements Disposable {
 }
 
 /** One SA on both of its ends, and the sender's policies. Without af-unspec an SA between IPv4 addresses takes no IPv6 packets. */
-function associate(from: StaticNode, to: StaticNode, spi: number, fromHandle: number, toHandle: number): void {
+export function associate(from: StaticNode, to: StaticNode, spi: number, fromHandle: number, toHandle: number): void {
   const ends = `src ${from.vaddr} dst ${to.vaddr}`
   const state = (ifId: number) =>
     `ip xfrm state add ${ends} proto esp spi ${spi} mode tunnel aead rfc4106(gcm(aes)) 0x${'5a'.repeat(20)} 128 ` +
