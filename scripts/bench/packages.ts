@@ -14,7 +14,6 @@ export function installPackages(packages: readonly AptPackage[]): void {
   const missing = packages.filter(({ file }) => !existsSync(file)).map(({ name }) => name)
   if (missing.length === 0) return
   console.error(`bench: apt packages: ${missing.join(' ')}`)
-  // Daemons that the packages bring are started by the suites, in namespaces of their own, and not by the installation.
   apt(['-qq', 'update'])
   apt(['-qq', '-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold', 'install', ...missing])
 }
@@ -22,7 +21,7 @@ export function installPackages(packages: readonly AptPackage[]): void {
 function apt(args: readonly string[]): void {
   const { status } = spawnSync('apt-get', args, {
     stdio: ['ignore', 2, 2],
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   })
   if (status !== 0) throw new BenchError(`apt-get ${args.at(-1)} failed; check the network and the apt sources`)
 }

@@ -1,6 +1,7 @@
 /** Benchmark programs (bpf/bench): loading, and timing one by BPF_PROG_TEST_RUN. */
 import { join, resolve } from 'node:path'
 import { type BpfObject, loadObject } from '../../agent/kernel/bpf-object.ts'
+import { KernelError } from '../../agent/kernel/error.ts'
 import * as libbpf from '../../agent/kernel/libbpf.ts'
 import { runProgram, runXdp } from '../../agent/kernel/prog-run.ts'
 import { BenchError } from './error.ts'
@@ -47,7 +48,8 @@ export class BenchPrograms implements Disposable {
   /** Mean ns of one run over a round, from a fresh place of the random sequence. Whole ns: that is what the kernel tells. */
   time({ program, packet, repeat = 100_000, hook = 'tc' }: Timed): number {
     if (this.#object.maps.has('cursor')) this.seed()
-    return (hook === 'tc' ? runProgram : runXdp)(this.program(program), { packet, repeat }).durationNs
+    const fd = this.program(program)
+    return uninterrupted(() => (hook === 'tc' ? runProgram : runXdp)(fd, { packet, repeat })).durationNs
   }
 
   /** A contender of compare(). */
@@ -73,5 +75,18 @@ export class BenchPrograms implements Disposable {
 
   [Symbol.dispose](): void {
     this.#object.close()
+  }
+}
+
+const TRIES = 3
+
+/** The kernel gives up a long run when any signal arrives, Ctrl-C as well as the end of a child; compare() looks whether it should end too. */
+function uninterrupted<T>(run: () => T): T {
+  for (let tries = 1; ; tries++) {
+    try {
+      return run()
+    } catch (error) {
+      if (tries === TRIES || !(error instanceof KernelError && error.code === 'EINTR')) throw error
+    }
   }
 }
