@@ -11,6 +11,8 @@ EXPORT_STRUCT(fib4_key);
 EXPORT_STRUCT(fib6_key);
 EXPORT_STRUCT(flow_key);
 EXPORT_STRUCT(flow);
+EXPORT_STRUCT(flow_config);
+EXPORT_STRUCT(flow_sweep);
 EXPORT_STRUCT(session);
 EXPORT_STRUCT(peer);
 EXPORT_STRUCT(path_conf);
@@ -22,6 +24,7 @@ EXPORT_ENUM(mp_type);
 EXPORT_ENUM(drop_reason);
 EXPORT_ENUM(counter);
 EXPORT_ENUM(nexthop_kind);
+EXPORT_ENUM(flow_state);
 EXPORT_ENUM(event_type);
 
 /* Constants as a BTF enum, since macros leave no BTF. */
@@ -34,9 +37,17 @@ enum abi_constant {
 	ABI_MAX_PEERS = MAX_PEERS,
 	ABI_MAX_NEXTHOPS = MAX_NEXTHOPS,
 	ABI_MAX_ROUTES = MAX_ROUTES,
-	ABI_MAX_FLOWS = MAX_FLOWS,
+	ABI_MAX_FLOW_LINES = MAX_FLOW_LINES,
 	ABI_MAX_PORTS = MAX_PORTS,
 	ABI_PORT_PROBES = PORT_PROBES,
+	ABI_MAX_VRFS = MAX_VRFS,
+	ABI_FLOW_PROTO_DIGEST = FLOW_PROTO_DIGEST,
+	ABI_FLOW_CLAIMED = FLOW_CLAIMED,
+	ABI_FLOW_MANY = FLOW_MANY,
+	ABI_FLOW_LIFE_NEW = FLOW_LIFE_NEW,
+	ABI_FLOW_LIFE_CLOSED = FLOW_LIFE_CLOSED,
+	ABI_FLOW_LIFE_ANSWERED = FLOW_LIFE_ANSWERED,
+	ABI_FLOW_LIFE_CONNECTED = FLOW_LIFE_CONNECTED,
 	ABI_WINDOW_WORDS = WINDOW_WORDS,
 	ABI_NH_F_SECURE = NH_F_SECURE,
 	ABI_PEER_F_ESP = PEER_F_ESP,
@@ -52,3 +63,4 @@ _Static_assert(__builtin_offsetof(struct mp_hdr, tag) == 32, "the tag covers the
 _Static_assert(sizeof(struct session) == 64 && sizeof(struct path_conf) == 64, "one cache line each");
 _Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __builtin_offsetof(struct path_state, window) == 192,
 	       "sender and receiver write no common cache line");
+_Static_assert(sizeof(struct flow) == 32, "two flows are a cache line");

@@ -83,13 +83,37 @@ struct {
 	__type(value, __u32); /* index into nexthops */
 } fib6 SEC(".maps");
 
+struct flow_line {
+	struct flow slots[2];
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, MAX_FLOWS);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);     /* begins on a page, so an entry is a cache line */
+	__uint(max_entries, MAX_FLOW_LINES); /* a power of two; an edge has fewer */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, struct flow_key);
-	__type(value, struct flow);
+	__type(key, __u32);
+	__type(value, struct flow_line);
 } flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct flow_config);
+} flow_config SEC(".maps");
+
+#define FLOW_LOCKS 1024
+
+/* 1 while a flow is entered, chosen by its first line: no two CPUs enter the same flow. No part of the ABI. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOW_LOCKS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u32);
+} flow_locks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

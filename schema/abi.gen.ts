@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xc45848cbee16019cn
+export const ABI_HASH = 0x2a9207202705f746n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -12,9 +12,17 @@ export const ABI_MAX_PATHS = 65536
 export const ABI_MAX_PEERS = 32768
 export const ABI_MAX_NEXTHOPS = 65536
 export const ABI_MAX_ROUTES = 1048576
-export const ABI_MAX_FLOWS = 131072
+export const ABI_MAX_FLOW_LINES = 1048576
 export const ABI_MAX_PORTS = 1024
 export const ABI_PORT_PROBES = 8
+export const ABI_MAX_VRFS = 16777216
+export const ABI_FLOW_PROTO_DIGEST = 255
+export const ABI_FLOW_CLAIMED = 1
+export const ABI_FLOW_MANY = 64
+export const ABI_FLOW_LIFE_NEW = 30
+export const ABI_FLOW_LIFE_CLOSED = 10
+export const ABI_FLOW_LIFE_ANSWERED = 300
+export const ABI_FLOW_LIFE_CONNECTED = 7440
 export const ABI_WINDOW_WORDS = 64
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
@@ -135,8 +143,11 @@ export const counter = {
   COUNT_FLOW_NEW: 15,
   COUNT_FLOW_HIT: 16,
   COUNT_BURST_OUT: 17,
+  COUNT_FLOW_REPLACED: 18,
+  COUNT_FLOW_FULL: 19,
+  COUNT_FLOW_BUSY: 20,
 } as const
-export const COUNTERS = 18
+export const COUNTERS = 21
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -157,6 +168,9 @@ export const counterNames: Readonly<Record<number, string>> = {
   15: 'flow-new',
   16: 'flow-hit',
   17: 'burst-out',
+  18: 'flow-replaced',
+  19: 'flow-full',
+  20: 'flow-busy',
 }
 
 /** enum nexthop_kind */
@@ -176,6 +190,21 @@ export const nexthopKindNames: Readonly<Record<number, string>> = {
   3: 'local',
   4: 'lan',
   5: 'peer',
+}
+
+/** enum flow_state */
+export const flowState = {
+  FLOW_NEW: 0,
+  FLOW_CLOSED: 1,
+  FLOW_ANSWERED: 2,
+  FLOW_CONNECTED: 3,
+} as const
+/** Value -> name without its prefix. */
+export const flowStateNames: Readonly<Record<number, string>> = {
+  0: 'new',
+  1: 'closed',
+  2: 'answered',
+  3: 'connected',
 }
 
 /** enum event_type */
@@ -367,44 +396,110 @@ export const flowKeyCodec: Codec<FlowKey> = {
   },
 }
 
-/** struct flow, 40 bytes */
+/** struct flow, 32 bytes */
 export interface Flow {
-  nexthop: number
+  idLow: bigint
+  idHigh: bigint
   routeEpoch: number
+  nexthop: number
+  seen: number
   policyVersion: number
   qos: number
-  reserved: Uint8Array
-  packets: bigint
-  bytes: bigint
-  lastNs: bigint
+  step: number
+  packets: number
+  state: number
 }
 
 export const flowCodec: Codec<Flow> = {
-  size: 40,
+  size: 32,
   encode: value => {
-    const bytes = new Uint8Array(40)
+    const bytes = new Uint8Array(32)
     const view = viewOf(bytes)
-    view.setUint32(0, value.nexthop, true)
-    view.setUint32(4, value.routeEpoch, true)
-    view.setUint32(8, value.policyVersion, true)
-    view.setUint8(12, value.qos)
-    putBytes(bytes, 13, 3, value.reserved)
-    view.setBigUint64(16, value.packets, true)
-    view.setBigUint64(24, value.bytes, true)
-    view.setBigUint64(32, value.lastNs, true)
+    view.setBigUint64(0, value.idLow, true)
+    view.setBigUint64(8, value.idHigh, true)
+    view.setUint32(16, value.routeEpoch, true)
+    view.setUint16(20, value.nexthop, true)
+    view.setUint16(22, value.seen, true)
+    view.setUint32(24, value.policyVersion, true)
+    view.setUint8(28, value.qos)
+    view.setUint8(29, value.step)
+    view.setUint8(30, value.packets)
+    view.setUint8(31, value.state)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
-      nexthop: view.getUint32(0, true),
-      routeEpoch: view.getUint32(4, true),
-      policyVersion: view.getUint32(8, true),
-      qos: view.getUint8(12),
-      reserved: takeBytes(view, 13, 3),
-      packets: view.getBigUint64(16, true),
-      bytes: view.getBigUint64(24, true),
-      lastNs: view.getBigUint64(32, true),
+      idLow: view.getBigUint64(0, true),
+      idHigh: view.getBigUint64(8, true),
+      routeEpoch: view.getUint32(16, true),
+      nexthop: view.getUint16(20, true),
+      seen: view.getUint16(22, true),
+      policyVersion: view.getUint32(24, true),
+      qos: view.getUint8(28),
+      step: view.getUint8(29),
+      packets: view.getUint8(30),
+      state: view.getUint8(31),
+    }
+  },
+}
+
+/** struct flow_config, 56 bytes */
+export interface FlowConfig {
+  lineKey: bigint[]
+  digestKey: bigint[]
+  lineMask: number
+  tickShift: number
+}
+
+export const flowConfigCodec: Codec<FlowConfig> = {
+  size: 56,
+  encode: value => {
+    const bytes = new Uint8Array(56)
+    const view = viewOf(bytes)
+    putU64s(view, 0, 4, value.lineKey)
+    putU64s(view, 32, 2, value.digestKey)
+    view.setUint32(48, value.lineMask, true)
+    view.setUint32(52, value.tickShift, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      lineKey: takeU64s(view, 0, 4),
+      digestKey: takeU64s(view, 32, 2),
+      lineMask: view.getUint32(48, true),
+      tickShift: view.getUint32(52, true),
+    }
+  },
+}
+
+/** struct flow_sweep, 16 bytes */
+export interface FlowSweep {
+  line: number
+  lines: number
+  live: number
+  freed: number
+}
+
+export const flowSweepCodec: Codec<FlowSweep> = {
+  size: 16,
+  encode: value => {
+    const bytes = new Uint8Array(16)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.line, true)
+    view.setUint32(4, value.lines, true)
+    view.setUint32(8, value.live, true)
+    view.setUint32(12, value.freed, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      line: view.getUint32(0, true),
+      lines: view.getUint32(4, true),
+      live: view.getUint32(8, true),
+      freed: view.getUint32(12, true),
     }
   },
 }

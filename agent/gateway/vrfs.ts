@@ -2,7 +2,7 @@
  * The enterprises' VRFs on a gateway: made when the first edge of an enterprise connects, joined by later ones (seed A 0043). Turns table changes
  * into FIB entries, and has the other edges told of them (relay.ts).
  */
-import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
+import { ABI_MAX_VRFS, ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
 import type { RouteEntry } from '../../schema/route-messages.ts'
 import type { EncodedMessage } from '../mp/route-session.ts'
@@ -44,7 +44,8 @@ export interface VrfsOptions {
   onError?: (error: unknown) => void
 }
 
-const MAX_ID = 0x7fffffff
+/** 24 bits: as many as a flow's id has for it. */
+const MAX_ID = ABI_MAX_VRFS - 1
 
 export class Vrfs {
   readonly #options: VrfsOptions

@@ -9,9 +9,10 @@ import { ABI_HASH, type Event, nodeConfigCodec } from '../../schema/abi.gen.ts'
 import { Attachments, removePin } from './attachments.ts'
 import { declaredMaps, mapShape, openPinned, pinObject, programInfo, shapeDifference } from './bpf-object.ts'
 import { KernelError } from './error.ts'
+import { initialiseFlowTable, LinuxFlowTable } from './flow-table.ts'
 import { fdOf, type MapFds, openMaps, readCounters, readDrops } from './maps.ts'
 import { closeFd } from './native.ts'
-import type { Adoption, Dataplane, DataplaneOptions, Hook, Maps, ProgramInfo } from './port.ts'
+import type { Adoption, Dataplane, DataplaneOptions, FlowTable, Hook, Maps, ProgramInfo } from './port.ts'
 import { hooksFor, loadPrograms, objectFiles, type Programs } from './programs.ts'
 import { openRing } from './ring.ts'
 import type { MapSizes } from './sizes.ts'
@@ -94,6 +95,7 @@ function inspectPins(folder: string, objects: string, wanted: readonly Hook[], s
 }
 
 function pinMaps(maps: MapFds, folder: string): void {
+  initialiseFlowTable(maps)
   for (const [name, fd] of maps) if (name !== 'node') pinObject(fd, join(folder, name))
   const zero = nodeConfigCodec.decode(new Uint8Array(nodeConfigCodec.size))
   openMaps(maps).node.set(0, { ...zero, abiHash: ABI_HASH })
@@ -121,6 +123,7 @@ interface Parts {
 
 class LinuxDataplane implements Dataplane {
   readonly maps: Maps
+  readonly flows: FlowTable
   readonly adoption: Adoption
   readonly reason: string | undefined
   readonly loadMs: number
@@ -132,6 +135,7 @@ class LinuxDataplane implements Dataplane {
   constructor(parts: Parts) {
     this.#parts = parts
     this.maps = openMaps(parts.programs.maps)
+    this.flows = new LinuxFlowTable(parts.programs.maps, parts.programs.flowSweep)
     this.adoption = parts.adoption
     this.reason = parts.reason
     this.loadMs = parts.programs.loadMs

@@ -4,7 +4,7 @@
  */
 import { ABI_HASH, type Event } from '../../schema/abi.gen.ts'
 import { KernelError } from './error.ts'
-import { FakeDataplane, type FakePins, fakeMaps } from './fake/dataplane.ts'
+import { FakeDataplane, type FakePins, fakeFlows, fakeMaps } from './fake/dataplane.ts'
 import { FakeNetwork } from './fake/network.ts'
 import { FakeXfrm } from './fake/xfrm.ts'
 import type { Capabilities, Dataplane, DataplaneOptions, KernelPort, Maps } from './port.ts'
@@ -44,7 +44,12 @@ export class FakeKernel implements KernelPort {
     const pins: FakePins =
       pinned && same
         ? pinned
-        : { maps: fakeMaps(sizes), attachments: new Map(), handlers: new Set<(event: Event) => void>() }
+        : {
+            maps: fakeMaps(sizes),
+            flows: fakeFlows(sizes),
+            attachments: new Map(),
+            handlers: new Set<(event: Event) => void>(),
+          }
     this.#pins.set(bpffs, pins)
     const dataplane = new FakeDataplane({
       pins,

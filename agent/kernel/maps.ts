@@ -4,8 +4,6 @@ import {
   counterNames,
   DROP_REASONS,
   dropReasonNames,
-  flowCodec,
-  flowKeyCodec,
   nexthopCodec,
   nodeConfigCodec,
   pathConfCodec,
@@ -35,7 +33,6 @@ export function openMaps(fds: MapFds): Maps {
     pathState: pathStateByHandle(map('path_state', u32Codec, pathStateCodec)),
     nexthops: map('nexthops', u32Codec, nexthopCodec),
     fib: joinFamilies(map('fib4', fib4Codec, u32Codec), map('fib6', fib6Codec, u32Codec)),
-    flows: map('flows', flowKeyCodec, flowCodec),
     ports: portsByIfindex(map('ports', u32Codec, portCodec)),
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
   }

@@ -42,11 +42,20 @@ export function closeFd(fd: number): void {
 }
 
 const clockGettime: (clock: number, time: BigInt64Array) => number = libc.func('int clock_gettime(int, void *)')
+const clockGetres: (clock: number, time: BigInt64Array) => number = libc.func('int clock_getres(int, void *)')
 const CLOCK_MONOTONIC = 1
+const CLOCK_MONOTONIC_COARSE = 6
 
 /** CLOCK_MONOTONIC in ns: what bpf_ktime_get_ns answers. process.hrtime has an offset of its own and cannot stand in. */
 export function monotonicNs(): bigint {
   const time = new BigInt64Array(2)
   checkErrno(clockGettime(CLOCK_MONOTONIC, time), 'read', 'CLOCK_MONOTONIC')
   return (time[0] ?? 0n) * 1_000_000_000n + (time[1] ?? 0n)
+}
+
+/** Length of a jiffy: the coarse clocks move once in each. */
+export function coarseTickNs(): number {
+  const time = new BigInt64Array(2)
+  checkErrno(clockGetres(CLOCK_MONOTONIC_COARSE, time), 'read', 'CLOCK_MONOTONIC_COARSE')
+  return Number(time[1])
 }

@@ -9,7 +9,6 @@
 import type {
   Event as DataplaneEvent,
   Flow,
-  FlowKey,
   Nexthop,
   NodeConfig,
   PathConf,
@@ -47,11 +46,45 @@ export interface Maps {
   readonly nexthops: KernelMap<number, Nexthop>
   /** Both families: the implementation picks fib4 or fib6 by the address. Value: index into nexthops. */
   readonly fib: KernelMap<FibKey, number>
-  readonly flows: KernelMap<FlowKey, Flow>
   /** ifindex -> LAN port. */
   readonly ports: KernelMap<number, Port>
   /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */
   readonly vaddrs: KernelMap<string, number>
+}
+
+/** One direction of a flow, as the programs remember it. */
+export interface FlowEntry extends Omit<Flow, 'idLow' | 'idHigh'> {
+  /** Its number in the table, under which other data about it may be kept. */
+  slot: number
+  vrf: number
+  /** IPv6 flows have none: the table knows them by a digest. */
+  tuple: FlowTuple | undefined
+}
+
+export interface FlowTuple {
+  proto: number
+  source: string
+  destination: string
+  sourcePort: number
+  destinationPort: number
+}
+
+export interface SweepResult {
+  /** Flows that stay. */
+  live: number
+  freed: number
+}
+
+/** The flow table, which belongs to the programs: they enter flows, and under pressure replace them, with or without an agent. */
+export interface FlowTable {
+  /** Cache lines of two slots; a power of two. */
+  readonly lines: number
+  /** What is remembered, at most `limit`. Reads the whole table: 64 MB on a gateway. */
+  entries(limit?: number): FlowEntry[]
+  /** Frees the slots of flows that have outlived themselves, in `lines` lines from `line` on. */
+  sweep(line: number, lines: number): SweepResult
+  /** Forgets all flows: the next packet of each is looked up again. */
+  clear(): void
 }
 
 export type Hook =
@@ -85,6 +118,7 @@ export type Adoption = 'created' | 'adopted' | 'rebuilt'
 
 export interface Dataplane {
   readonly maps: Maps
+  readonly flows: FlowTable
   readonly adoption: Adoption
   /** Why pinned objects were not adopted, when `adoption` is 'rebuilt'. */
   readonly reason: string | undefined

@@ -45,9 +45,14 @@ export function hooksFor(esp: boolean): Hook[] {
   return hooks.filter(hook => esp || !hookPrograms[hook].esp)
 }
 
+/** Runs on demand, on no hook: see LinuxFlowTable. */
+const FLOW_SWEEP = { object: 'flows.bpf.o', program: 'flow_sweep' }
+
 export interface Programs {
   /** Hook -> descriptor of its program. */
   readonly programs: ReadonlyMap<Hook, number>
+  /** Descriptor of flow_sweep. */
+  readonly flowSweep: number
   readonly maps: MapFds
   /** Wall time of loading and verifying everything. */
   readonly loadMs: number
@@ -72,23 +77,30 @@ export function loadPrograms(
   }
   const maps = new Map(existing)
   const programs = new Map<Hook, number>()
+  const load = (file: string) => {
+    const object = loadObject(join(folder, file), { existing: maps, sizes })
+    objects.push(object)
+    for (const [name, fd] of object.maps) if (!maps.has(name)) maps.set(name, fd)
+    return object
+  }
   try {
     for (const file of objectFiles(wanted)) {
-      const object = loadObject(join(folder, file), { existing: maps, sizes })
-      objects.push(object)
-      for (const [name, fd] of object.maps) if (!maps.has(name)) maps.set(name, fd)
-      for (const hook of wanted) {
-        if (hookPrograms[hook].object !== file) continue
-        const fd = object.programs.get(hookPrograms[hook].program)
-        if (fd === undefined) throw new KernelError('find', `program ${hookPrograms[hook].program}`, 'ENOENT', file)
-        programs.set(hook, fd)
-      }
+      const object = load(file)
+      for (const hook of wanted)
+        if (hookPrograms[hook].object === file) programs.set(hook, programOf(object, hookPrograms[hook]))
     }
+    const flowSweep = programOf(load(FLOW_SWEEP.object), FLOW_SWEEP)
+    return { programs, flowSweep, maps, loadMs: performance.now() - start, close }
   } catch (error) {
     close()
     throw error
   }
-  return { programs, maps, loadMs: performance.now() - start, close }
+}
+
+function programOf({ programs }: BpfObject, { program, object }: { program: string; object: string }): number {
+  const fd = programs.get(program)
+  if (fd === undefined) throw new KernelError('find', `program ${program}`, 'ENOENT', object)
+  return fd
 }
 
 export function objectFiles(wanted: readonly Hook[]): string[] {

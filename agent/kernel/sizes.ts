@@ -7,6 +7,8 @@
 export type MapSizes = Readonly<Record<string, number>>
 
 const EDGE_PATHS = 1024
+/** Lines of two slots: 131,072 flows (one per direction) at half load, 8 MB. A power of two. */
+const EDGE_FLOWS = 131_072
 
 /** 32 gateways, each with two sessions during a rekey, of 16 paths. 1 MB. */
 export const edgeSizes: MapSizes = {
@@ -14,7 +16,8 @@ export const edgeSizes: MapSizes = {
   path_conf: EDGE_PATHS,
   path_state: EDGE_PATHS,
   peers: 256,
+  flows: EDGE_FLOWS,
 }
 
-/** As declared: 51 MB for sessions, paths and peers. */
+/** As declared: 51 MB for sessions, paths and peers, 64 MB for a million flows at half load. */
 export const gatewaySizes: MapSizes = {}

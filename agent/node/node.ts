@@ -26,6 +26,7 @@ import { keyOf, type Resource } from '../plan/resource.ts'
 import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevices } from './devices.ts'
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
+import { FlowSweeper } from './flow-sweeper.ts'
 import { type Arrival, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { ensureGather, ensureSegmenters } from './offload-devices.ts'
@@ -61,6 +62,7 @@ export class Node {
   readonly wan: WanLinks
   readonly samples = new DropSamples()
   readonly sessions: Sessions
+  readonly flowSweeper: FlowSweeper
   /** Snapshot of the former agent, while its things are being adopted. */
   former: Runtime | undefined
   devices: Devices
@@ -133,6 +135,7 @@ export class Node {
       onError: error => options.log.error({ err: error }, 'reconciliation broke off'),
     })
     this.nexthops = new Nexthops(this.reconciler)
+    this.flowSweeper = new FlowSweeper(parts.dataplane.flows, options.log)
     this.fib = new Fib(this.reconciler, this.nexthops)
     this.sessions = new Sessions({
       reconciler: this.reconciler,
@@ -299,6 +302,7 @@ export class Node {
     this.saveNow()
     this.#snapshots = undefined
     this.reconciler.close()
+    this.flowSweeper.stop()
     this.wan.close()
     this.dataplane.close()
   }

@@ -39,12 +39,19 @@ enum fragment {
 	FRAGMENT_LATER, /* no layer 4 header */
 };
 
+/* Values of journey.flow_slot beside a slot's number. */
+#define FLOW_NO_SLOT 0xffffffff
+#define FLOW_FULL 0xfffffffe
+#define FLOW_BUSY 0xfffffffd
+#define IS_FLOW_SLOT(slot) ((slot) < FLOW_BUSY)
+
 struct journey {
 	struct flow_key key;   /* VRF, addresses, ports: written by parse.h, vrf by the entry function */
 	__u32 length;	       /* of the IP packet, headers included; of a GSO packet: of the whole */
 	__u32 segment;	       /* largest IP packet that will leave: `length`, or what a GSO segment will have */
 	__u32 handle;	       /* path it came by, 0 from the LAN */
 	__u32 peer;	       /* peer it came from; from the LAN: unused */
+	__u32 flow_slot;       /* of its flow in the flow table; FLOW_NO_SLOT and up: not remembered */
 	__u16 l4;	       /* offset of the layer 4 header from the frame's start */
 	__u16 answer_mtu;      /* ANSWER_TOO_BIG */
 	__u8 family;	       /* FAMILY_* */

@@ -13,7 +13,10 @@
 
 #define MAX_EXTENSIONS 6 /* RFC 8200 names six; a longer chain is refused */
 
+#define TCP_FIN 0x01
 #define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
 
 /* Distinct types, so that an ethertype never lands where a protocol is meant. */
 struct ethertype {

@@ -1,6 +1,6 @@
 /** lan_ingress: what a flow remembers, and when it forgets. World: rig.ts. */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { ABI_NH_F_SECURE, nexthopKind } from '../../schema/abi.gen.ts'
+import { ABI_NH_F_SECURE, flowState, nexthopKind } from '../../schema/abi.gen.ts'
 import * as build from './build.ts'
 import { ethernet, filler, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, host } from './hosts.ts'
@@ -31,19 +31,29 @@ describe.each(FAMILIES)('IPv%i', family => {
       const out = rig.run('lan', packet)
       expectOutcome(out, { verdict: REDIRECT, counters: { 'lan-in': 1, 'to-peer-clear': 1, 'mp-out': 1 } })
       expect(dissect(out.packet).header.session).toBe(0x800)
-      const [entry] = rig.maps.flows.entries()
-      expect(entry?.[1]).toMatchObject({
-        nexthop: 4,
-        routeEpoch: 2,
-        packets: 4n,
-        bytes: 4n * BigInt(packet.length - 14),
-      })
+      // The second look-up replaces the decision, not the flow.
+      const tuple = { proto: 6, source: host(4), destination: behind(4, 2), sourcePort: 40000, destinationPort: 443 }
+      expect(rig.flows.entries()).toEqual([
+        {
+          slot: expect.any(Number),
+          vrf: VRF,
+          tuple: family === 4 ? tuple : undefined,
+          nexthop: 4,
+          routeEpoch: 2,
+          seen: expect.any(Number),
+          policyVersion: 4,
+          qos: 0,
+          step: 0,
+          packets: 3,
+          state: flowState.FLOW_NEW,
+        },
+      ])
       rig.maps.fib.delete({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 })
     })
 
     it('are not kept for what goes nowhere', () => {
       for (const n of [10, 11, 15]) rig.run('lan', ethernet(ip(to(n), tcp())))
-      expect(rig.maps.flows.entries()).toEqual([])
+      expect(rig.flows.entries()).toEqual([])
     })
 
     it('are one for all fragments of a packet', () => {

@@ -259,13 +259,20 @@ describe('extension headers and options', () => {
       { type: build.PROTOCOL.ROUTING, bytes: filler(16).fill(1, 1, 2) },
       { type: build.PROTOCOL.DESTINATION, bytes: filler(8).fill(0, 1, 2) },
     ]
-    rig.run('lan', ethernet(ip({ src: host(6), dst: behind(6, 2), extensions }, udp(1111, 2222))))
-    rig.run(
-      'lan',
-      ethernet(ip({ src: host(4), dst: behind(4, 2), options: new Uint8Array(8).fill(1) }, udp(1111, 2222))),
-    )
-    const flows = rig.maps.flows.entries().map(([{ proto, sport, dport }]) => ({ proto, sport, dport }))
-    expect(flows).toEqual([1, 2].map(() => ({ proto: 17, sport: 1111, dport: 2222 })))
+    const options = { 4: { options: new Uint8Array(8).fill(1) }, 6: { extensions } }
+    for (const family of FAMILIES) {
+      const ends = { src: host(family), dst: behind(family, 2) }
+      const run = (more: object, sport: number, dport: number) =>
+        rig.run('lan', ethernet(ip({ ...ends, ...more }, udp(sport, dport)))).counters
+      expect(run(options[family], 1111, 2222)).toMatchObject({ 'flow-new': 1 })
+      expect(run({}, 1111, 2222)).toMatchObject({ 'flow-hit': 1 })
+      for (const [sport, dport] of [
+        [2222, 1111],
+        [1112, 2222],
+        [1111, 2223],
+      ] as const)
+        expect(run(options[family], sport, dport)).toMatchObject({ 'flow-new': 1 })
+    }
   })
 })
 

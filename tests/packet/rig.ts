@@ -10,9 +10,10 @@
  */
 
 import { expect } from 'vitest'
+import { initialiseFlowTable, LinuxFlowTable } from '../../agent/kernel/flow-table.ts'
 import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
-import type { Hook, Maps } from '../../agent/kernel/port.ts'
+import type { FlowTable, Hook, Maps } from '../../agent/kernel/port.ts'
 import { type RunContext, runProgram } from '../../agent/kernel/prog-run.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../agent/kernel/sizes.ts'
@@ -40,6 +41,9 @@ import { MTU, NODE, OTHER, OTHER_SID, PEER, REMOTE_SID, SID, VRF, WAN } from './
 
 export * from './world.ts'
 
+/** Of the flow table, which every test begins with empty. */
+const FLOW_LINES = 256
+
 export const NEXT = -1
 export const SHOT = 2
 export const REDIRECT = 7
@@ -64,13 +68,16 @@ export function expectOutcome(out: Outcome, row: Expected): void {
 
 export class Rig implements Disposable {
   readonly maps: Maps
+  readonly flows: FlowTable
   readonly fds: ReadonlyMap<string, number>
   readonly #loaded
 
   constructor(hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress']) {
-    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: edgeSizes })
+    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: { ...edgeSizes, flows: FLOW_LINES } })
     this.fds = this.#loaded.maps
     this.maps = openMaps(this.fds)
+    initialiseFlowTable(this.fds)
+    this.flows = new LinuxFlowTable(this.fds, this.#loaded.flowSweep)
     this.#routes()
     this.reset()
   }
@@ -79,7 +86,7 @@ export class Rig implements Disposable {
   reset(): void {
     const { maps } = this
     this.setNode({})
-    maps.flows.deleteMany(maps.flows.entries().map(([key]) => key))
+    this.flows.clear()
     maps.ports.set(1, { ifindex: 1, vrf: VRF, addr4: be32('10.1.0.1'), addr6: address('fd01::1'), flags: 0 })
     this.setSession(SID, {})
     this.setSession(OTHER_SID, { remoteSid: 0x800, peer: 8, vaddrRemote: be32(OTHER), pathMask: 1 })

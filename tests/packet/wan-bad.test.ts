@@ -36,7 +36,7 @@ function expectRefused(frame: build.Bytes, reason: string): void {
   const out = rig.run('wan', frame)
   expect(out).toEqual({ verdict: SHOT, packet: frame, mark: 0, drops: { [reason]: 1 }, counters: {} })
   expect(states()).toEqual(before)
-  expect(rig.maps.flows.entries()).toEqual([])
+  expect(rig.flows.entries()).toEqual([])
 }
 
 describe.each([4, 6] as const)('IPv%i outside', outside => {

@@ -5,7 +5,6 @@ import {
   ABI_MAX_PEERS,
   ABI_MAX_PORTS,
   ABI_PORT_PROBES,
-  type FlowKey,
   nexthopKind,
   type PathState,
   type Port,
@@ -149,7 +148,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
     })
 
     it('hold addresses as text, byte arrays and 64-bit numbers', () => {
-      const { vaddrs, pathState, flows } = dataplane.maps
+      const { vaddrs, pathState } = dataplane.maps
       vaddrs.set('100.64.0.9', 5)
       expect(vaddrs.entries()).toEqual([['100.64.0.9', 5]])
       const state: PathState = {
@@ -160,28 +159,6 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       }
       pathState.set(0xffffffe1, state)
       expect(pathState.entries()).toEqual([[0xffffffe1, state]])
-      const key: FlowKey = {
-        vrf: 1,
-        proto: 6,
-        reserved: new Uint8Array(3),
-        sport: 443,
-        dport: 65535,
-        src: Uint8Array.from({ length: 16 }, (_, index) => index),
-        dst: new Uint8Array(16),
-      }
-      const flow = {
-        nexthop: 3,
-        routeEpoch: 1,
-        policyVersion: 2,
-        qos: 0xff,
-        reserved: new Uint8Array(3),
-        packets: 1n,
-        bytes: 64n,
-        lastNs: 7n,
-      }
-      flows.set(key, flow)
-      key.src.fill(0xff)
-      expect(flows.entries()).toEqual([[{ ...key, src: Uint8Array.from({ length: 16 }, (_, index) => index) }, flow]])
     })
 
     it('start with this layout and nothing else', () => {
@@ -189,6 +166,21 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       expect(Object.values(dataplane.drops()).every(count => count === 0)).toBe(true)
       expect(Object.keys(dataplane.drops())).toContain('mp-no-session')
       expect(Object.keys(dataplane.counters())).toContain('lan-in')
+    })
+
+    it('have a flow table that begins empty and in the wanted size', async () => {
+      const small = await machine().kernel.openDataplane({
+        bpffs: `${machine().bpffs}-small`,
+        esp: false,
+        sizes: { flows: 64 },
+      })
+      const { flows } = small
+      expect(flows.lines).toBe(64)
+      expect(flows.entries()).toEqual([])
+      expect(flows.sweep(0, 64)).toEqual({ live: 0, freed: 0 })
+      flows.clear()
+      expect(flows.entries(1)).toEqual([])
+      small.destroy()
     })
   })
 

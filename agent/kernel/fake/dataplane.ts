@@ -1,7 +1,7 @@
 /** The pinned part of a fake node: maps and attachments outlive the agent that opened them. */
 import {
   ABI_HASH,
-  ABI_MAX_FLOWS,
+  ABI_MAX_FLOW_LINES,
   ABI_MAX_NEXTHOPS,
   ABI_MAX_PATHS,
   ABI_MAX_PEERS,
@@ -11,8 +11,6 @@ import {
   counterNames,
   dropReasonNames,
   type Event,
-  flowCodec,
-  flowKeyCodec,
   nexthopCodec,
   nodeConfigCodec,
   pathConfCodec,
@@ -25,10 +23,14 @@ import { type Codec, u32Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
 import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from '../map-codecs.ts'
 import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from '../named-map.ts'
-import type { Adoption, Dataplane, Hook, Maps, ProgramInfo } from '../port.ts'
+import type { Adoption, Dataplane, FlowEntry, FlowTable, Hook, Maps, ProgramInfo, SweepResult } from '../port.ts'
 import { hooksFor } from '../programs.ts'
 import type { MapSizes } from '../sizes.ts'
 import { FakeMap } from './map.ts'
+
+export function fakeFlows(sizes: MapSizes = {}): FlowTable {
+  return new FakeFlowTable(sizes.flows ?? ABI_MAX_FLOW_LINES)
+}
 
 export function fakeMaps(sizes: MapSizes = {}): Maps {
   const array = <V>(name: string, limit: number, codec: Codec<V>) =>
@@ -44,12 +46,30 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
       new FakeMap('fib4', 'lpm', ABI_MAX_ROUTES, fib4Codec, u32Codec),
       new FakeMap('fib6', 'lpm', ABI_MAX_ROUTES, fib6Codec, u32Codec),
     ),
-    flows: new FakeMap('flows', 'lru', ABI_MAX_FLOWS, flowKeyCodec, flowCodec),
     ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
     vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
   }
   markLayout(maps)
   return maps
+}
+
+/** No programs run here, so nothing is ever entered. */
+class FakeFlowTable implements FlowTable {
+  readonly lines: number
+
+  constructor(lines: number) {
+    this.lines = lines
+  }
+
+  entries(): FlowEntry[] {
+    return []
+  }
+
+  sweep(): SweepResult {
+    return { live: 0, freed: 0 }
+  }
+
+  clear(): void {}
 }
 
 /** As the real dataplane does once all is there: maps with this hash are complete and of this layout. */
@@ -61,6 +81,7 @@ function markLayout(maps: Maps): void {
 /** What is pinned below one bpffs folder. */
 export interface FakePins {
   maps: Maps
+  flows: FlowTable
   /** `hook ifindex` */
   attachments: Map<string, { hook: Hook; ifindex: number }>
   handlers: Set<(event: Event) => void>
@@ -68,6 +89,7 @@ export interface FakePins {
 
 export class FakeDataplane implements Dataplane {
   readonly maps: Maps
+  readonly flows: FlowTable
   readonly adoption: Adoption
   readonly reason: string | undefined
   readonly loadMs = 0
@@ -90,6 +112,7 @@ export class FakeDataplane implements Dataplane {
     this.#hasDevice = options.hasDevice
     this.#unpin = options.unpin
     this.maps = options.pins.maps
+    this.flows = options.pins.flows
     this.adoption = options.adoption
     for (const [key, { hook }] of this.#pins.attachments)
       if (!this.#hooks.includes(hook)) this.#pins.attachments.delete(key)

@@ -3,7 +3,7 @@ import type { Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
 import type { KernelMap } from '../port.ts'
 
-export type FakeMapKind = 'hash' | 'lru' | 'lpm' | 'array'
+export type FakeMapKind = 'hash' | 'lpm' | 'array'
 
 /** Holds encoded bytes, as the kernel does: what goes in is a copy, and a value that a codec cannot write is refused. */
 export class FakeMap<K, V> implements KernelMap<K, V> {
@@ -38,7 +38,8 @@ export class FakeMap<K, V> implements KernelMap<K, V> {
       else this.#entries.set(text, bytes)
       return
     }
-    if (!this.#entries.has(text) && this.#entries.size >= this.#limit) this.#makeRoom()
+    if (!this.#entries.has(text) && this.#entries.size >= this.#limit)
+      throw this.#error('write', this.#kind === 'hash' ? 'E2BIG' : 'ENOSPC')
     this.#entries.set(text, bytes)
   }
 
@@ -60,13 +61,6 @@ export class FakeMap<K, V> implements KernelMap<K, V> {
 
   deleteMany(keys: readonly K[]): void {
     for (const key of keys) this.delete(key)
-  }
-
-  #makeRoom(): void {
-    if (this.#kind === 'hash') throw this.#error('write', 'E2BIG')
-    if (this.#kind === 'lpm') throw this.#error('write', 'ENOSPC')
-    const [oldest] = this.#entries.keys()
-    if (oldest !== undefined) this.#entries.delete(oldest)
   }
 
   #text(key: K): string {
