@@ -14,14 +14,17 @@ export function installPackages(packages: readonly AptPackage[]): void {
   const missing = packages.filter(({ file }) => !existsSync(file)).map(({ name }) => name)
   if (missing.length === 0) return
   console.error(`bench: apt packages: ${missing.join(' ')}`)
-  apt(['-qq', 'update'])
-  apt(['-qq', '-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold', 'install', ...missing])
+  apt('update')
+  apt('install', ...missing)
 }
 
-function apt(args: readonly string[]): void {
-  const { status } = spawnSync('apt-get', args, {
+// Another apt may be running: wait for it.
+const OPTIONS = ['-qq', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120']
+
+function apt(...command: readonly string[]): void {
+  const { status } = spawnSync('apt-get', [...OPTIONS, ...command], {
     stdio: ['ignore', 2, 2],
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   })
-  if (status !== 0) throw new BenchError(`apt-get ${args.at(-1)} failed; check the network and the apt sources`)
+  if (status !== 0) throw new BenchError(`apt-get ${command.join(' ')} failed; check the network and the apt sources`)
 }
