@@ -8,10 +8,11 @@ import { Gateway } from './gateway/gateway.ts'
 import { Identity } from './identity.ts'
 import type { KernelPort } from './kernel/port.ts'
 import type { Logger } from './log.ts'
+import { agentMetrics } from './metrics.ts'
 import type { KeyPair } from './mp/dh.ts'
 import type { NetPort } from './mp/net.ts'
 import { version } from './version.ts'
-import { associationCount, nodeOf, nodeStatus, peerRows, type Role, routeRows } from './view.ts'
+import { associationCount, nodeOf, nodeStatus, peerRows, peerStates, type Role, routeRows } from './view.ts'
 
 export interface AgentOptions {
   config: AgentConfig
@@ -32,6 +33,7 @@ export class Agent implements AgentView {
   readonly role: Role
   readonly #options: AgentOptions
   readonly #events: NodeEvent[]
+  readonly #metrics: ReturnType<typeof agentMetrics>
   readonly #started = Date.now()
 
   /** @throws Error in one line when this machine or this identity cannot run a node */
@@ -65,6 +67,7 @@ export class Agent implements AgentView {
     this.identity = identity
     this.role = role
     this.#events = events
+    this.#metrics = agentMetrics(role)
   }
 
   /** A newer state from the orchestrator. Throws when it cannot be used; the old one stays in force. */
@@ -88,12 +91,27 @@ export class Agent implements AgentView {
       pid: process.pid,
       uptimeMs: Date.now() - this.#started,
       memoryBytes: process.memoryUsage.rss(),
+      loop: node.loop.status(),
       orchestrator: this.#options.orchestrator?.() ?? null,
       grant: { serial: grant.serial, expires: grant.expires, prefixes: grant.prefixes },
       vpn: vpn ? { enterprise: vpn.enterpriseName, enabled: vpn.enabled, security: vpn.security } : null,
-      peers: peerRows(this.role),
+      peers: await peerRows(this.role),
       associations: await associationCount(node),
     }
+  }
+
+  /** The part of the status that costs nothing. */
+  nodeStatus() {
+    return nodeStatus(nodeOf(this.role))
+  }
+
+  metrics(): Promise<string> {
+    return this.#metrics.metrics()
+  }
+
+  /** What the orchestrator is told every half minute. */
+  peerStates() {
+    return peerStates(this.role)
   }
 
   routes() {

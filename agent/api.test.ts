@@ -29,6 +29,7 @@ const view: AgentView = {
     },
   ],
   drops: () => ({ drops: { 'no-route': 3 }, counters: {}, samples: [] }),
+  metrics: () => 'branchline_sessions 2\n',
   rekey: ({ peer }) => ({ peers: peer === undefined ? ['gw1', 'gw2'] : [peer] }),
   events: () => events,
 }
@@ -47,6 +48,7 @@ test('answers its owner alone, and is gone after close', async () => {
   const client = agentClient(socket)
   expect(await client.routes.query()).toMatchObject([{ prefix: '10.1.0.0/24' }])
   expect(await client.drops.query()).toEqual({ drops: { 'no-route': 3 }, counters: {}, samples: [] })
+  expect(await client.metrics.query()).toBe('branchline_sessions 2\n')
   expect(await client.rekey.mutate({})).toEqual({ peers: ['gw1', 'gw2'] })
   expect(await client.rekey.mutate({ peer: 'gw2' })).toEqual({ peers: ['gw2'] })
   expect((await client.events.query({ limit: 2 })).map(event => event.time)).toEqual([5, 4])

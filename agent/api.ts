@@ -20,6 +20,8 @@ export interface AgentView {
   drops(): Drops | Promise<Drops>
   /** New handshakes with one peer (by name or node id) or with all; resolves once they are under way, with the peers' names. */
   rekey(input: z.infer<typeof rekeyInputSchema>): { peers: string[] } | Promise<{ peers: string[] }>
+  /** Prometheus text. */
+  metrics(): string | Promise<string>
   /** Newest first. */
   events(): NodeEvent[] | Promise<NodeEvent[]>
 }
@@ -30,6 +32,7 @@ export const agentRouter = t.router({
   status: t.procedure.query(({ ctx }) => ctx.view.status()),
   routes: t.procedure.query(({ ctx }) => ctx.view.routes()),
   drops: t.procedure.query(({ ctx }) => ctx.view.drops()),
+  metrics: t.procedure.query(({ ctx }) => ctx.view.metrics()),
   rekey: t.procedure.input(rekeyInputSchema).mutation(({ ctx, input }) => ctx.view.rekey(input)),
   events: t.procedure
     .input(z.object({ limit: z.int().min(1).max(10_000).default(100) }).prefault({}))

@@ -7,6 +7,7 @@ import { IntentClient } from './intent/client.ts'
 import { openLinuxKernel } from './kernel/linux.ts'
 import { linuxNet } from './mp/net.ts'
 import { every } from './node/periodic.ts'
+import { version } from './version.ts'
 
 const REPORT_MS = 30_000
 
@@ -32,20 +33,14 @@ export async function runAgent(config: AgentConfig): Promise<void> {
       .catch(error => log.error({ err: error }, `state ${state.revision} not used: ${error.message}`))
   })
   const report = every(REPORT_MS, () => tell(), log)
-  const tell = async () => {
-    const { version, kernel: release, esp, peers } = await agent.status()
-    const revision = intent.state.revision
-    intent.report({
-      revision,
-      version,
-      kernel: release,
-      esp,
-      peers: peers.map(({ node, name, state }) => ({ node, name, state })),
-    })
+  const tell = () => {
+    const { kernel: release, esp } = agent.nodeStatus()
+    const { revision } = intent.state
+    intent.report({ revision, version: version(), kernel: release, esp, peers: agent.peerStates() })
   }
   intent.start()
-  await tell()
-  log.info({ node: intent.name, role: intent.state.role, adoption: (await agent.status()).adoption }, 'agent runs')
+  tell()
+  log.info({ node: intent.name, role: intent.state.role, adoption: agent.nodeStatus().adoption }, 'agent runs')
 
   await new Promise<void>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())

@@ -1,9 +1,11 @@
 /** The running node as `branchline status`, `routes` and `drops` show it (schema/agent-api.ts). */
 import type { PeerStatus, RouteRow, Status } from '../schema/agent-api.ts'
+import type { NodeReport } from '../schema/node-state.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Uplink } from './edge/uplink.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { EdgePeer } from './gateway/peers.ts'
+import { Slices } from './loop/slices.ts'
 import { handleOf } from './mp/session.ts'
 import { type Node, outerAddress } from './node/node.ts'
 import type { LiveSession } from './node/sessions.ts'
@@ -14,10 +16,32 @@ export function nodeOf(role: Role): Node {
   return role.kind === 'edge' ? role.edge.node : role.gateway.node
 }
 
-export function peerRows(role: Role): PeerStatus[] {
+/** Other work of the event loop has its turn meanwhile: a gateway has 10,000 peers, with a map to read for each. */
+export async function peerRows(role: Role): Promise<PeerStatus[]> {
+  const node = nodeOf(role)
+  const counts = sessionCounts(node)
+  const slices = new Slices()
+  const rows: PeerStatus[] = []
+  if (role.kind === 'edge') for (const uplink of role.edge.uplinks.values()) rows.push(uplinkRow(node, uplink, counts))
+  else
+    for (const peer of role.gateway.peers.all()) {
+      rows.push(edgeRow(node, peer, counts))
+      if (slices.over) await slices.rest()
+    }
+  return rows
+}
+
+export function peerStates(role: Role): NodeReport['peers'] {
   return role.kind === 'edge'
-    ? [...role.edge.uplinks.values()].map(uplink => uplinkRow(role.edge.node, uplink))
-    : [...role.gateway.peers.all()].map(peer => edgeRow(role.gateway.node, peer))
+    ? Array.from(role.edge.uplinks.values(), ({ gateway: { node, name }, state }) => ({ node, name, state }))
+    : Array.from(role.gateway.peers.all(), ({ node, grant, state }) => ({ node, name: grant.nodeName, state }))
+}
+
+/** Sessions by peer index. */
+function sessionCounts(node: Node): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>()
+  for (const { peer } of node.sessions.values()) counts.set(peer, (counts.get(peer) ?? 0) + 1)
+  return counts
 }
 
 export function routeRows(role: Role): RouteRow[] {
@@ -29,7 +53,7 @@ export async function associationCount(node: Node): Promise<number> {
   return (await node.kernel.xfrm.associations()).filter(association => association.ifId !== 0).length
 }
 
-function uplinkRow(node: Node, uplink: Uplink): PeerStatus {
+function uplinkRow(node: Node, uplink: Uplink, counts: ReadonlyMap<number, number>): PeerStatus {
   const { gateway, addresses } = uplink
   const session = node.sessions.get(uplink.sid)
   return {
@@ -40,12 +64,12 @@ function uplinkRow(node: Node, uplink: Uplink): PeerStatus {
     state: uplink.state,
     reason: uplink.reason ?? null,
     virtualAddress: addresses?.vaddrLocal ?? null,
-    ...sessionFields(node, uplink.index, session),
+    ...sessionFields(node, counts.get(uplink.index), session),
     rekeys: uplink.rekeys,
   }
 }
 
-function edgeRow(node: Node, peer: EdgePeer): PeerStatus {
+function edgeRow(node: Node, peer: EdgePeer, counts: ReadonlyMap<number, number>): PeerStatus {
   return {
     node: peer.node,
     name: peer.grant.nodeName,
@@ -54,19 +78,19 @@ function edgeRow(node: Node, peer: EdgePeer): PeerStatus {
     state: peer.state,
     reason: null,
     virtualAddress: peer.vaddr,
-    ...sessionFields(node, peer.index, node.sessions.get(peer.sid)),
+    ...sessionFields(node, counts.get(peer.index), node.sessions.get(peer.sid)),
     rekeys: peer.rekeys,
   }
 }
 
 function sessionFields(
   node: Node,
-  peer: number,
+  sessions: number | undefined,
   session: LiveSession | undefined,
 ): Pick<PeerStatus, 'esp' | 'sessions' | 'ageMs' | 'paths'> {
   return {
     esp: session?.esp ?? false,
-    sessions: [...node.sessions.values()].filter(candidate => candidate.peer === peer).length,
+    sessions: sessions ?? 0,
     ageMs: session ? node.sessions.ageMs(session) : null,
     paths: session?.paths.map(path => pathRow(node, session.sid, path)) ?? [],
   }

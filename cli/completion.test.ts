@@ -16,6 +16,7 @@ test.each([
       'gateway',
       'help',
       'lab',
+      'metrics',
       'node',
       'orchestrator',
       'rekey',

@@ -26,6 +26,14 @@ export function addLocal(program: Command): void {
   )
 
   program
+    .command('metrics')
+    .description('what this agent counts, as Prometheus reads it')
+    .action(async (_options: unknown, command: Command) => {
+      const text = await ask(command, agent => agent.metrics.query())
+      outputOf(command).print({ text }, () => text.trimEnd())
+    })
+
+  program
     .command('rekey')
     .description('replace session keys now, with one peer or with all; no packet is lost')
     .argument('[peer]', 'name or id')
@@ -92,7 +100,7 @@ function statusText(status: Status): string {
   const { orchestrator, vpn, grant } = status
   const lines = [
     `${status.name}  ${status.role}  (${status.node})`,
-    `agent ${status.version}, process ${status.pid}, up ${span(status.uptimeMs)}, ${megabytes(status.memoryBytes)}, dataplane ${status.adoption}`,
+    `agent ${status.version}, process ${status.pid}, up ${span(status.uptimeMs)}, ${megabytes(status.memoryBytes)}, event loop at most ${Math.round(status.loop.maxMs)} ms late, dataplane ${status.adoption}`,
     `kernel ${status.kernel}, ${status.esp ? `ESP, ${status.associations} SAs` : `no ESP: ${status.espReason ?? 'unknown'}; secure traffic is dropped`}`,
     orchestrator
       ? `orchestrator ${orchestrator.url}: ${orchestrator.connected ? 'connected' : 'away, working from the last known state'}, revision ${orchestrator.revision}`

@@ -1,5 +1,8 @@
 /** Wires the orchestrator: data directory, database, grants, publisher, API. */
 import type { Logger } from 'pino'
+import { Registry } from 'prom-client'
+import { LoopDelay } from '../agent/loop/delay.ts'
+import { loopMetrics } from '../agent/loop/metrics.ts'
 import { serve } from './api/server.ts'
 import type { Services } from './api/trpc.ts'
 import { openDataDirectory } from './pki/data-directory.ts'
@@ -66,7 +69,10 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<O
       connections,
       keyLifetimeS: options.keyLifetimeS ?? 7 * DAY_S,
       log,
+      loop: new LoopDelay(),
+      metrics: new Registry(),
     }
+    loopMetrics(services.metrics, services.loop)
     const upkeep = new Upkeep({ store, grants, log })
     // Grants that ran out while nobody was here are renewed before the first node asks.
     await upkeep.renewGrants()
@@ -85,6 +91,7 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<O
       port: server.port,
       database: store.description,
       close: async () => {
+        services.loop.close()
         await upkeep.stop()
         await server.close()
         await store.close()

@@ -35,6 +35,15 @@ export const peerStatusSchema = z.object({
 
 export type PeerStatus = z.infer<typeof peerStatusSchema>
 
+/** How late the event loop runs: the worse of this minute and the one before, and the longest since the start. */
+export const loopStatusSchema = z.object({
+  p50Ms: z.number(),
+  p99Ms: z.number(),
+  maxMs: z.number(),
+  longestMs: z.number(),
+})
+export type LoopStatus = z.infer<typeof loopStatusSchema>
+
 export const statusSchema = z.object({
   name: z.string(),
   node: z.string(),
@@ -47,6 +56,7 @@ export const statusSchema = z.object({
   pid: z.int(),
   uptimeMs: z.number(),
   memoryBytes: z.int(),
+  loop: loopStatusSchema,
   orchestrator: z.object({ url: z.string(), connected: z.boolean(), revision: z.int() }).nullable(),
   grant: z.object({ serial: z.int(), expires: z.int(), prefixes: z.array(z.string()) }),
   vpn: z.object({ enterprise: z.string(), enabled: z.boolean(), security: z.string() }).nullable(),
@@ -86,5 +96,5 @@ export const dropsSchema = z.object({
 })
 export type Drops = z.infer<typeof dropsSchema>
 
-/** Procedures of the agent's socket: `status`, `routes`, `drops` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
+/** Procedures of the agent's socket: `status`, `routes`, `drops`, `metrics` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
 export const rekeyInputSchema = z.object({ peer: z.string().optional() })

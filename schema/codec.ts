@@ -39,5 +39,7 @@ export function takeBytes(view: DataView, offset: number, length: number): Uint8
 }
 
 export function takeU64s(view: DataView, offset: number, length: number): bigint[] {
-  return Array.from({ length }, (_, index) => view.getBigUint64(offset + index * 8, true))
+  const values = new Array<bigint>(length)
+  for (let index = 0; index < length; index++) values[index] = view.getBigUint64(offset + index * 8, true)
+  return values
 }

@@ -1,32 +1,26 @@
 /** What an edge's agent remembers for its successor, and how the successor takes over. */
-import type { Runtime } from '../node/runtime.ts'
+import type { Runtime, RuntimeItem } from '../node/runtime.ts'
 import type { Edge } from './edge.ts'
 
-export function snapshotUplinks(edge: Edge): Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'> {
-  return {
-    vrfs: [],
-    peers: [...edge.uplinks.values()].flatMap(({ gateway, index, addresses, sid, rekeys }) =>
-      addresses
-        ? [
-            {
-              index,
-              node: gateway.node,
-              name: gateway.name,
-              role: 'gateway' as const,
-              enterprise: null,
-              grant: null,
-              ...addresses,
-              esp: edge.node.sessions.get(sid)?.esp ?? false,
-              sid,
-              rekeys,
-              subnets: [],
-            },
-          ]
-        : [],
-    ),
-    learned: [...edge.table.all()].map(({ stale: _, ...route }) => route),
-    timestamps: { floor: 0, newest: [] },
-  }
+export function* snapshotUplinks(edge: Edge): Iterable<RuntimeItem> {
+  for (const { gateway, index, addresses, sid, rekeys } of edge.uplinks.values())
+    if (addresses)
+      yield {
+        peers: {
+          index,
+          node: gateway.node,
+          name: gateway.name,
+          role: 'gateway',
+          enterprise: null,
+          grant: null,
+          ...addresses,
+          esp: edge.node.sessions.get(sid)?.esp ?? false,
+          sid,
+          rekeys,
+          subnets: [],
+        },
+      }
+  for (const { stale: _, ...route } of edge.table.all()) yield { learned: route }
 }
 
 /** Gateways that are still in the list and whose session is whole in the kernel are used on, with the routes they told. */

@@ -325,9 +325,9 @@ export class Gateway {
 
   // Liveness
 
-  #everyProbe(): void {
+  #everyProbe(): Promise<void> {
     this.#events.refill(this.node.config.timers.probeMs)
-    this.#liveness.check()
+    return this.#liveness.check()
   }
 
   #pathAlive(sid: number, path: number): boolean {
@@ -387,6 +387,7 @@ export class Gateway {
   close(): void {
     this.#closed = true
     this.#tick?.stop()
+    this.#liveness.close()
     this.#watch?.close()
     for (const timer of this.#timers) clearTimeout(timer)
     this.vrfs.close()

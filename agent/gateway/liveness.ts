@@ -4,6 +4,7 @@
  */
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
+import { Slices } from '../loop/slices.ts'
 import { PathWatch } from '../mp/path-watch.ts'
 import type { Prober } from '../mp/prober.ts'
 import type { Node } from '../node/node.ts'
@@ -29,17 +30,22 @@ const LOST_HOLD_MS = 60_000
 export class Liveness {
   readonly #options: LivenessOptions
   readonly #paths: PathWatch
+  #closed = false
 
   constructor(options: LivenessOptions) {
     this.#options = options
-    this.#paths = new PathWatch(options.node, options.prober)
+    this.#paths = new PathWatch(options.node, options.prober, options.node.config.timers.probeMs)
   }
 
   /** Every probeMs: probes what is quiet, and judges every edge that has proved its keys. */
-  check(): void {
+  async check(): Promise<void> {
     const { node, peers, routes, remove } = this.#options
     const [now, date] = [node.now(), Date.now()]
+    const slices = new Slices()
+    this.#paths.begin()
     for (const peer of peers.all()) {
+      if (slices.over) await slices.rest()
+      if (this.#closed) return
       const session = node.sessions.get(peer.sid)
       if (!session || peer.state === 'connecting') continue
       // Every path is looked at, so that every quiet one is probed.
@@ -51,6 +57,10 @@ export class Liveness {
       else if ((peer.grant.expires + CLOCK_TOLERANCE) * 1000 < date)
         remove(peer, 'its grant expired and was not renewed')
     }
+  }
+
+  close(): void {
+    this.#closed = true
   }
 
   #lose(peer: EdgePeer): void {

@@ -3,37 +3,40 @@ import type { TrustBundle } from '../../schema/grant.ts'
 import { decodeSigned, encodeSigned, verifyGrant } from '../mp/grant.ts'
 import type { TimestampTable } from '../mp/timestamp.ts'
 import type { Node } from '../node/node.ts'
-import type { Runtime } from '../node/runtime.ts'
+import type { Runtime, RuntimeItem } from '../node/runtime.ts'
 import type { AddressPool } from './address-pool.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
 import { subnetsOf } from './route-peer.ts'
 import type { Vrfs } from './vrfs.ts'
 
-export function snapshotPeers(
+/** @param own virtual address */
+export function* snapshotPeers(
   peers: EdgePeers,
   vrfs: Vrfs,
   own: string,
   timestamps: TimestampTable,
-): Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'> {
-  return {
-    vrfs: [...vrfs.all()].map(({ id, enterprise, name }) => ({ id, enterprise, name })),
-    peers: [...peers.all()].map(peer => ({
-      index: peer.index,
-      node: peer.node,
-      name: peer.grant.nodeName,
-      role: peer.grant.role,
-      enterprise: peer.grant.enterprise,
-      grant: peer.signedGrant ? encodeSigned(peer.signedGrant) : null,
-      vaddrLocal: own,
-      vaddrRemote: peer.vaddr,
-      esp: peer.esp,
-      sid: peer.sid,
-      rekeys: peer.rekeys,
-      subnets: [...peer.withheld, ...subnetsOf(peer)],
-    })),
-    learned: [],
-    timestamps: timestamps.export(),
-  }
+): Iterable<RuntimeItem> {
+  for (const { id, enterprise, name } of vrfs.all()) yield { vrfs: { id, enterprise, name } }
+  for (const peer of peers.all())
+    yield {
+      peers: {
+        index: peer.index,
+        node: peer.node,
+        name: peer.grant.nodeName,
+        role: peer.grant.role,
+        enterprise: peer.grant.enterprise,
+        grant: peer.signedGrant ? encodeSigned(peer.signedGrant) : null,
+        vaddrLocal: own,
+        vaddrRemote: peer.vaddr,
+        esp: peer.esp,
+        sid: peer.sid,
+        rekeys: peer.rekeys,
+        subnets: [...peer.withheld, ...subnetsOf(peer)],
+      },
+    }
+  const { floor, newest } = timestamps.export()
+  yield { floor }
+  for (const entry of newest) yield { newest: entry }
 }
 
 /**

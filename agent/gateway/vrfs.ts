@@ -54,6 +54,8 @@ export class Vrfs {
   readonly #stores = routeStores()
   readonly #relay: Relay
   #lastId = 0
+  /** Prefixes that changed, for metrics. */
+  updates = 0
 
   constructor(options: VrfsOptions) {
     this.#options = options
@@ -120,6 +122,7 @@ export class Vrfs {
       this.#install(vrf, prefix)
       vrf.dirty.add(prefix)
     }
+    this.updates += prefixes.length
     if (prefixes.length > 0) this.#relay.changed(vrf)
   }
 

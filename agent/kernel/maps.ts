@@ -15,6 +15,7 @@ import {
 import { type Codec, u32Codec } from '../../schema/codec.ts'
 import { openMap, readPerCpuSums } from './bpf-map.ts'
 import { KernelError } from './error.ts'
+import { lastHeardReader } from './last-heard.ts'
 import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from './map-codecs.ts'
 import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from './named-map.ts'
 import type { Maps } from './port.ts'
@@ -35,6 +36,7 @@ export function openMaps(fds: MapFds): Maps {
     fib: joinFamilies(map('fib4', fib4Codec, u32Codec), map('fib6', fib6Codec, u32Codec)),
     ports: portsByIfindex(map('ports', u32Codec, portCodec)),
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
+    lastHeardNs: lastHeardReader(fdOf(fds, 'path_state')),
   }
 }
 

@@ -50,6 +50,8 @@ export interface Maps {
   readonly ports: KernelMap<number, Port>
   /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */
   readonly vaddrs: KernelMap<string, number>
+  /** `lastRxNs` of a path's state without the rest of it; undefined: there is no such path. */
+  readonly lastHeardNs: (handle: number) => bigint | undefined
 }
 
 /** One direction of a flow, as the programs remember it. */

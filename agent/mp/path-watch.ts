@@ -10,6 +10,8 @@ import type { Prober } from './prober.ts'
 
 /** A single lost probe is no sign. */
 const LEAST_PROBES = 2
+/** Looks between two probes of a path that is heard without being asked: they measure its round trip. */
+const ROUND_TRIP_EVERY = 32
 
 export class PathWatch {
   readonly #node: Node
@@ -17,9 +19,22 @@ export class PathWatch {
   /** Probes per path id since the path was last heard; goes with the session. */
   readonly #unanswered = new WeakMap<LiveSession, Map<number, number>>()
 
-  constructor(node: Node, prober: Prober) {
+  readonly #quietMs: number
+  #looks = 0
+
+  /**
+   * @param quietMs a path that was heard within this time is not asked. With probeMs on the side that has thousands of peers, the others, which ask
+   * twice as soon, do all the asking.
+   */
+  constructor(node: Node, prober: Prober, quietMs = node.config.timers.probeMs / 2) {
     this.#node = node
     this.#prober = prober
+    this.#quietMs = quietMs
+  }
+
+  /** Another round of looks begins. */
+  begin(): void {
+    this.#looks += 1
   }
 
   /** Once every probeMs: judges by the probes so far, and sends the next one where the path is quiet. */
@@ -27,8 +42,10 @@ export class PathWatch {
     const { probeMs, silentMs } = this.#node.config.timers
     const silence = this.#node.silenceMs(session, path)
     const unanswered = this.#of(session)
-    if (silence < probeMs / 2) {
+    if (silence < this.#quietMs) {
       unanswered.delete(path)
+      // Spread by session id, so that not all are asked in the same round.
+      if (((session.sid >>> 4) + this.#looks) % ROUND_TRIP_EVERY === 0) this.#prober.probe(from, to, path)
       return true
     }
     const asked = silence < probeMs ? 0 : (unanswered.get(path) ?? 0)

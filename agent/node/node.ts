@@ -3,6 +3,7 @@
  * the measured state of paths. Roles (edge.ts, gateway.ts) decide; this class knows how.
  */
 
+import { join } from 'node:path'
 import type { Event as DataplaneEvent, PathConf, PathState, Peer } from '../../schema/abi.gen.ts'
 import {
   ABI_FAMILY_NONE,
@@ -17,6 +18,7 @@ import type { AgentConfig } from '../config.ts'
 import type { Capabilities, Dataplane, KernelPort, Link } from '../kernel/port.ts'
 import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
+import { LoopDelay } from '../loop/delay.ts'
 import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
 import type { Endpoint, NetPort } from '../mp/net.ts'
 import { handleOf } from '../mp/session.ts'
@@ -30,7 +32,7 @@ import { FlowSweeper } from './flow-sweeper.ts'
 import { type Arrival, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { ensureGather, ensureSegmenters } from './offload-devices.ts'
-import { type Runtime, readRuntime, writeRuntime } from './runtime.ts'
+import { RUNTIME_FILE, type Runtime, type RuntimeItem, readRuntime, runtimeItems } from './runtime.ts'
 import { type LiveSession, Sessions } from './sessions.ts'
 import { Snapshots } from './snapshots.ts'
 
@@ -61,6 +63,7 @@ export class Node {
   readonly fib: Fib
   readonly wan: WanLinks
   readonly samples = new DropSamples()
+  readonly loop = new LoopDelay()
   readonly sessions: Sessions
   readonly flowSweeper: FlowSweeper
   /** Snapshot of the former agent, while its things are being adopted. */
@@ -241,9 +244,9 @@ export class Node {
 
   /** ms since the last authenticated packet of the path; undefined: never any. */
   pathIdleMs(handle: number): number | undefined {
-    const state = this.pathState(handle)
-    if (!state || state.lastRxNs === 0n) return undefined
-    return Math.max(0, Number(this.kernel.monotonic() - state.lastRxNs) / 1e6)
+    const heardNs = this.dataplane.maps.lastHeardNs(handle)
+    if (heardNs === undefined || heardNs === 0n) return undefined
+    return Math.max(0, Number(this.kernel.monotonic() - heardNs) / 1e6)
   }
 
   /** The peer sends on `sid` over its paths that can be sent on and are in `usable`. */
@@ -278,15 +281,17 @@ export class Node {
   // Snapshot
 
   /** The role says what to remember; `save` has it written soon. */
-  remember(snapshot: () => Omit<Runtime, 'version' | 'abiHash' | 'node' | 'sessions'>): void {
-    const write = () =>
-      writeRuntime(this.config.runDir, {
-        ...snapshot(),
-        abiHash: ABI_HASH,
-        node: this.id,
-        sessions: [...this.sessions.values()],
-      })
-    this.#snapshots = new Snapshots(write, this.log)
+  remember(items: () => Iterable<RuntimeItem>): void {
+    const sessions = this.sessions
+    function* all(): Iterable<RuntimeItem> {
+      for (const session of sessions.values()) yield { sessions: session }
+      yield* items()
+    }
+    this.#snapshots = new Snapshots({
+      file: join(this.config.runDir, RUNTIME_FILE),
+      pieces: () => runtimeItems({ abiHash: ABI_HASH, node: this.id }, all()),
+      log: this.log,
+    })
   }
 
   save(): void {
@@ -303,6 +308,7 @@ export class Node {
     this.#snapshots = undefined
     this.reconciler.close()
     this.flowSweeper.stop()
+    this.loop.close()
     this.wan.close()
     this.dataplane.close()
   }

@@ -1,16 +1,20 @@
 /**
  * What an agent must remember besides the kernel's own state to adopt it after a crash or an upgrade: who is behind each index and session.
- * Lives in the run directory (tmpfs): it vanishes at a reboot exactly as the pinned maps do. Written whole, by rename; anything unreadable or of another
- * layout is as good as absent, because all of it can be learned again.
+ * Lives in the run directory (tmpfs): it vanishes at a reboot exactly as the pinned maps do. Anything unreadable or of another layout is as good as
+ * absent, because all of it can be learned again.
+ *
+ * The file is a sequence of CBOR items (RFC 8742), each of one key that names a member of `Runtime`: an array's elements one by one, so that a
+ * gateway with 10,000 edges can make it in slices. `end` comes last: without it the file is not whole.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { decode, encode } from 'cbor-x'
+import { decodeMultiple, encode } from 'cbor-x'
 import { z } from 'zod'
 import { roleSchema, subnetSchema, uuidSchema } from '../../schema/common.ts'
 import { routeSchema } from '../../schema/route-messages.ts'
 
-const VERSION = 2
+const VERSION = 3
+export const RUNTIME_FILE = 'runtime.cbor'
 
 const pathSchema = z.object({
   path: z.int(),
@@ -60,9 +64,29 @@ export const runtimeSchema = z.object({
 })
 export type Runtime = z.infer<typeof runtimeSchema>
 
+type Elements<Key extends 'vrfs' | 'peers' | 'sessions' | 'learned'> = { [K in Key]: Runtime[K][number] }[Key]
+/** One item of the file. */
+export type RuntimeItem =
+  | { vrfs: Elements<'vrfs'> }
+  | { peers: Elements<'peers'> }
+  | { sessions: Elements<'sessions'> }
+  | { learned: Elements<'learned'> }
+  | { floor: number }
+  | { newest: [string, number] }
+
+/** The whole file, item by item. */
+export function* runtimeItems(
+  head: Pick<Runtime, 'abiHash' | 'node'>,
+  items: Iterable<RuntimeItem>,
+): Iterable<Uint8Array> {
+  yield encode({ head: { version: VERSION, ...head } })
+  for (const item of items) yield encode(item)
+  yield encode({ end: true })
+}
+
 /** @returns the snapshot, or in one line why there is none */
 export function readRuntime(directory: string, node: string, abiHash: bigint): Runtime | string {
-  const file = join(directory, 'runtime.cbor')
+  const file = join(directory, RUNTIME_FILE)
   let bytes: Buffer
   try {
     bytes = readFileSync(file)
@@ -70,7 +94,7 @@ export function readRuntime(directory: string, node: string, abiHash: bigint): R
     return 'no snapshot of a former agent'
   }
   try {
-    const parsed = runtimeSchema.safeParse(normalise(decode(bytes)))
+    const parsed = runtimeSchema.safeParse(assemble(decodeMultiple(bytes) ?? []))
     if (!parsed.success) return `${file} is of another version or damaged`
     if (parsed.data.node !== node) return `${file} belongs to another node`
     if (parsed.data.abiHash !== abiHash) return `${file} belongs to another layout of the dataplane`
@@ -80,24 +104,17 @@ export function readRuntime(directory: string, node: string, abiHash: bigint): R
   }
 }
 
-/** CBOR has one integer type: 64-bit fields come back as numbers when they are small. */
-function normalise(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  const runtime = value as Record<string, unknown>
-  return { ...runtime, abiHash: BigInt(runtime.abiHash as number | bigint) }
-}
-
-export function writeRuntime(directory: string, runtime: Omit<Runtime, 'version'>): void {
-  const file = join(directory, 'runtime.cbor')
-  const temporary = `${file}.new`
-  // No fsync: a process that dies loses nothing that was written, and a machine that dies loses the directory anyway.
-  const bytes = encode({ version: VERSION, ...runtime })
-  try {
-    writeFileSync(temporary, bytes, { mode: 0o600 })
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    writeFileSync(temporary, bytes, { mode: 0o600 })
-  }
-  renameSync(temporary, file)
+function assemble(items: readonly unknown[]): unknown {
+  const lists: Record<string, unknown[]> = { vrfs: [], peers: [], sessions: [], learned: [], newest: [] }
+  const single: Record<string, unknown> = {}
+  for (const item of items)
+    for (const [key, value] of Object.entries(item as object)) {
+      if (lists[key]) lists[key].push(value)
+      else single[key] = value
+    }
+  if (single.end !== true) throw new TypeError('cut short')
+  const { newest, ...rest } = lists
+  const head = single.head as { abiHash: number | bigint }
+  // CBOR has one integer type: 64-bit fields come back as numbers when they are small.
+  return { ...head, abiHash: BigInt(head.abiHash), ...rest, timestamps: { floor: single.floor ?? 0, newest } }
 }

@@ -25,6 +25,10 @@ export class EdgeTable {
     this.#preference = preference
   }
 
+  get size(): number {
+    return this.#routes.size
+  }
+
   prefixes(): Iterable<string> {
     return this.#routes.keys()
   }

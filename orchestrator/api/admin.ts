@@ -156,6 +156,7 @@ const events = router({
 const status = adminProcedure.query(({ ctx: { services } }) => ({
   database: services.store.description,
   memoryBytes: process.memoryUsage.rss(),
+  loop: services.loop.status(),
   uptimeS: Math.floor(process.uptime()),
   connected: services.connections.list().map(({ node: id, name, address, since, report }) => ({
     node: id,
@@ -166,10 +167,13 @@ const status = adminProcedure.query(({ ctx: { services } }) => ({
   })),
 }))
 
+/** Prometheus text. */
+const metrics = adminProcedure.query(({ ctx: { services } }) => services.metrics.metrics())
+
 /** For command completion. */
 const names = adminProcedure.query(async ({ ctx: { services } }) => ({
   enterprises: (await listEnterprises(services.store.db)).map(row => row.name),
   nodes: (await listNodes(services.store.db, {})).map(row => row.name),
 }))
 
-export const adminRouter = router({ enterprise, node, subnet, gateway, vpn, events, status, names })
+export const adminRouter = router({ enterprise, node, subnet, gateway, vpn, events, status, metrics, names })

@@ -1,7 +1,10 @@
 /** What every procedure stands on: who asks, the services, and how errors are told. */
+
 import { initTRPC, TRPCError } from '@trpc/server'
 import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
 import { ZodError } from 'zod'
+import type { LoopDelay } from '../../agent/loop/delay.ts'
 import { type ErrorCode, OrchestratorError } from '../error.ts'
 import type { Authority } from '../pki/authority.ts'
 import type { Connections, NodeConnection } from '../publish/connections.ts'
@@ -25,6 +28,8 @@ export interface Services {
   /** Default life of an activation key, seconds. */
   keyLifetimeS: number
   log: Logger
+  loop: LoopDelay
+  metrics: Registry
 }
 
 export interface Context {

@@ -240,6 +240,7 @@ describe('the agent of this machine', () => {
     status: () => {
       throw new Error('this node is still starting')
     },
+    metrics: () => 'branchline_sessions 2\n',
     routes: () => [
       {
         enterprise: 'acme',

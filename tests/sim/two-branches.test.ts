@@ -79,6 +79,18 @@ describe('two branches and a gateway', () => {
     expect(sessions.toSorted()).toEqual([1, 1, 2])
   })
 
+  test('metrics tell of peers, sessions, routes and the event loop', async () => {
+    await until('a knows b', () => a.lookup(EDGE_VRF, '10.2.0.0', 24) !== undefined)
+    const [atGateway, atEdge] = await Promise.all([gw.agent?.metrics(), a.agent?.metrics()])
+    expect(atGateway).toMatch(/^branchline_peers\{state="up"\} \d+$/m)
+    expect(atGateway).toMatch(/^branchline_route_updates_total [1-9]/m)
+    expect(atGateway).toMatch(/^branchline_event_loop_delay_seconds\{quantile="0.99"\} [\d.e-]+$/m)
+    expect(atEdge).toMatch(/^branchline_peers\{state="up"\} 1$/m)
+    expect(atEdge).toMatch(/^branchline_routes [1-9]/m)
+    const { loop } = (await gw.agent?.status()) ?? {}
+    expect(loop?.longestMs).toBeGreaterThanOrEqual(loop?.maxMs ?? Number.POSITIVE_INFINITY)
+  })
+
   test('a killed edge is withdrawn from its peers', async () => {
     await toggle(true)
     await until('a reaches b', () => reaches(a, '10.2.0.0'))

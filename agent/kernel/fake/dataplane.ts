@@ -36,6 +36,7 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
   const array = <V>(name: string, limit: number, codec: Codec<V>) =>
     new FakeMap(name, 'array', sizes[name] ?? limit, u32Codec, codec)
   const maps: Maps = {
+    lastHeardNs: handle => maps.pathState.get(handle)?.lastRxNs,
     node: array('node', 1, nodeConfigCodec),
     sessions: sessionsById(array('sessions', ABI_MAX_PATHS, sessionCodec)),
     peers: peersByIndex(array('peers', ABI_MAX_PEERS, peerCodec)),

@@ -1,0 +1,36 @@
+/** What a running agent counts, in the text form that Prometheus reads (`branchline metrics`); names and units follow its conventions. */
+import { Registry } from 'prom-client'
+import { gauge, loopMetrics } from './loop/metrics.ts'
+import { nodeOf, type Role } from './view.ts'
+
+export function agentMetrics(role: Role): Registry {
+  const registry = new Registry()
+  const node = nodeOf(role)
+  loopMetrics(registry, node.loop)
+  gauge(registry, 'branchline_peers', 'Gateways of an edge, or edges of a gateway', ['state'], set => {
+    const counts = new Map<string, number>()
+    for (const { state } of role.kind === 'edge' ? role.edge.uplinks.values() : role.gateway.peers.all())
+      counts.set(state, (counts.get(state) ?? 0) + 1)
+    for (const [state, count] of counts) set({ state }, count)
+  })
+  gauge(registry, 'branchline_sessions', 'MP sessions', [], set => set({}, node.sessions.size))
+  gauge(registry, 'branchline_routes', 'Prefixes of other nodes', [], set => set({}, routes(role)))
+  gauge(registry, 'branchline_drops_total', 'Dropped packets', ['reason'], set => {
+    for (const [reason, count] of Object.entries(node.dataplane.drops())) set({ reason }, count)
+  })
+  gauge(registry, 'branchline_packets_total', 'Packets by what happened to them', ['counter'], set => {
+    for (const [counter, count] of Object.entries(node.dataplane.counters())) set({ counter }, count)
+  })
+  if (role.kind === 'gateway')
+    gauge(registry, 'branchline_route_updates_total', 'Changes of prefixes that edges told', [], set =>
+      set({}, role.gateway.vrfs.updates),
+    )
+  return registry
+}
+
+function routes(role: Role): number {
+  if (role.kind === 'edge') return role.edge.table.size
+  let sum = 0
+  for (const { table } of role.gateway.vrfs.all()) sum += table.size
+  return sum
+}
