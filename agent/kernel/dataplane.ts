@@ -9,7 +9,7 @@ import { ABI_HASH, type Event, nodeConfigCodec } from '../../schema/abi.gen.ts'
 import { Attachments, removePin } from './attachments.ts'
 import { declaredMaps, mapShape, openPinned, pinObject, programInfo, shapeDifference } from './bpf-object.ts'
 import { KernelError } from './error.ts'
-import { initialiseFlowTable, LinuxFlowTable } from './flow-table.ts'
+import { LinuxFlowTable } from './flow-table.ts'
 import { fdOf, type MapFds, openMaps, readCounters, readDrops } from './maps.ts'
 import { closeFd } from './native.ts'
 import type { Adoption, Dataplane, DataplaneOptions, FlowTable, Hook, Maps, ProgramInfo } from './port.ts'
@@ -95,7 +95,6 @@ function inspectPins(folder: string, objects: string, wanted: readonly Hook[], s
 }
 
 function pinMaps(maps: MapFds, folder: string): void {
-  initialiseFlowTable(maps)
   for (const [name, fd] of maps) if (name !== 'node') pinObject(fd, join(folder, name))
   const zero = nodeConfigCodec.decode(new Uint8Array(nodeConfigCodec.size))
   openMaps(maps).node.set(0, { ...zero, abiHash: ABI_HASH })

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BpfObject, loadObject } from './bpf-object.ts'
 import { KernelError } from './error.ts'
+import { initialiseFlowTable } from './flow-table.ts'
 import type { MapFds } from './maps.ts'
 import type { Hook } from './port.ts'
 import type { MapSizes } from './sizes.ts'
@@ -90,6 +91,7 @@ export function loadPrograms(
         if (hookPrograms[hook].object === file) programs.set(hook, programOf(object, hookPrograms[hook]))
     }
     const flowSweep = programOf(load(FLOW_SWEEP.object), FLOW_SWEEP)
+    if (!existing.has('flows')) initialiseFlowTable(maps)
     return { programs, flowSweep, maps, loadMs: performance.now() - start, close }
   } catch (error) {
     close()

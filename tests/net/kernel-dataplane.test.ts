@@ -14,14 +14,16 @@ import { cable, expectCode, type Machine } from '../../agent/kernel/conformance.
 import type { Dataplane, Link } from '../../agent/kernel/port.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
 import { zeroPathState } from '../../agent/plan/values.ts'
-import { ABI_MP_PORT, type Event, eventType } from '../../schema/abi.gen.ts'
+import { ABI_MP_PORT, type Event, eventType, nexthopKind } from '../../schema/abi.gen.ts'
 import { linuxMachine } from './kernel-machine.ts'
 
 let machine: Machine
+let net: Link
 let wan: Link
 beforeEach(async () => {
   machine = linuxMachine()
   const [net0, wan0] = await cable(machine, 'net0', 'wan0')
+  net = net0
   wan = wan0
   const { network } = machine.kernel
   await network.addAddress({ ifindex: net0.ifindex, address: '10.0.0.1', prefixLength: 24 })
@@ -29,6 +31,7 @@ beforeEach(async () => {
 })
 afterEach(() => machine.end())
 
+const FLOW_PORT = 40_000
 const open = (): Promise<Dataplane> => machine.kernel.openDataplane({ bpffs: machine.bpffs, esp: false })
 const pin = (...path: string[]) => join(machine.bpffs, ...path)
 
@@ -50,6 +53,17 @@ async function sendRefused(turns: number, perTurn: number, during: () => Promise
   } finally {
     socket.close()
   }
+}
+
+/** `packets` of one flow. */
+async function sendTo(address: string, port: number, packets: number): Promise<void> {
+  const socket = createSocket('udp4')
+  await new Promise<void>(resolve => socket.bind(FLOW_PORT, '10.0.0.1', resolve))
+  for (let packet = 0; packet < packets; packet++)
+    await new Promise<void>((resolve, reject) => {
+      socket.send(new Uint8Array(8), port, address, error => (error ? reject(error) : resolve()))
+    })
+  socket.close()
 }
 
 const dropped = (dataplane: Dataplane) => Object.values(dataplane.drops()).reduce((sum, count) => sum + count, 0)
@@ -78,6 +92,31 @@ it('leaves the programs at work between two agents', async () => {
   first.close()
   const sent = await sendRefused(1, 10, () => {})
   expect(dropped(await open())).toBe(sent)
+})
+
+it('finds the flows that programs remembered under a former agent', async () => {
+  const { network } = machine.kernel
+  await network.addRoute({ destination: '10.9.0.0/16', ifindex: net.ifindex, gateway: '10.0.0.2' })
+  const first = await open()
+  const { node, ports, nexthops, fib } = first.maps
+  const config = node.get(0)
+  if (!config) throw new Error('no node entry')
+  node.set(0, { ...config, routeEpoch: 1 })
+  ports.set(wan.ifindex, { ifindex: wan.ifindex, vrf: 7, addr4: 0, flags: 0, addr6: new Uint8Array(16) })
+  nexthops.set(3, { kind: nexthopKind.NH_LAN, flags: 0, reserved: 0, target: wan.ifindex })
+  fib.set({ vrf: 7, address: '10.9.0.0', prefixLength: 16 }, 3)
+  first.attach('lan', wan.ifindex)
+  await sendTo('10.9.0.1', 9, 3)
+  const entries = first.flows.entries()
+  expect(entries).toMatchObject([{ vrf: 7, nexthop: 3, packets: 3, tuple: { proto: 17, destination: '10.9.0.1' } }])
+  first.close()
+  const second = await open()
+  expect(second.adoption).toBe('adopted')
+  expect(second.flows.entries()).toEqual(entries)
+  expect(second.counters()).toMatchObject({ 'flow-new': 1, 'flow-hit': 2 })
+  // Under the same key: the flow is found where it lies.
+  await sendTo('10.9.0.1', 9, 2)
+  expect(second.counters()).toMatchObject({ 'flow-new': 1, 'flow-hit': 4 })
 })
 
 it('hands events to the agent, those from before it came too', async () => {

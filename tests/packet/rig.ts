@@ -10,7 +10,7 @@
  */
 
 import { expect } from 'vitest'
-import { initialiseFlowTable, LinuxFlowTable } from '../../agent/kernel/flow-table.ts'
+import { LinuxFlowTable } from '../../agent/kernel/flow-table.ts'
 import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
 import type { FlowTable, Hook, Maps } from '../../agent/kernel/port.ts'
@@ -41,9 +41,6 @@ import { MTU, NODE, OTHER, OTHER_SID, PEER, REMOTE_SID, SID, VRF, WAN } from './
 
 export * from './world.ts'
 
-/** Of the flow table, which every test begins with empty. */
-const FLOW_LINES = 256
-
 export const NEXT = -1
 export const SHOT = 2
 export const REDIRECT = 7
@@ -72,11 +69,11 @@ export class Rig implements Disposable {
   readonly fds: ReadonlyMap<string, number>
   readonly #loaded
 
-  constructor(hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress']) {
-    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: { ...edgeSizes, flows: FLOW_LINES } })
+  /** @param flowLines of the flow table, which every test begins with empty */
+  constructor(hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress'], flowLines = 256) {
+    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: { ...edgeSizes, flows: flowLines } })
     this.fds = this.#loaded.maps
     this.maps = openMaps(this.fds)
-    initialiseFlowTable(this.fds)
     this.flows = new LinuxFlowTable(this.fds, this.#loaded.flowSweep)
     this.#routes()
     this.reset()

@@ -1,4 +1,5 @@
 /** The product's LAN program on packets of 1 to 1M flows, everything on, beside the least that a tunnel can do. */
+import { initialiseFlowTable } from '../../../agent/kernel/flow-table.ts'
 import { mapUpdate } from '../../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
 import type { Maps } from '../../../agent/kernel/port.ts'
@@ -58,6 +59,7 @@ const sum = (counts: Record<string, number>) => Object.values(counts).reduce((to
 
 function open(random: Verify['random'], object = 'fastpath'): BenchPrograms {
   const programs = new BenchPrograms(object, random)
+  initialiseFlowTable(programs.maps)
   configure(openMaps(programs.maps))
   return programs
 }
