@@ -19,11 +19,11 @@
 
 #define MAX_PATHS 65536 /* places; a node may have fewer (agent/kernel/sizes.ts) */
 #define MAX_PEERS 32768
-#define MAX_NEXTHOPS 65536
+#define MAX_NEXTHOPS 32768 /* what the 15 bits of a FIB answer can name */
+#define MAX_VRFS 16384 /* numbers 1 to 16383; a flow's id has 24 bits for one */
 #define MAX_ROUTES 1048576
 #define MAX_FLOW_LINES 1048576 /* of two slots; an edge has fewer */
 #define MAX_PORTS 1024
-#define MAX_VRFS 16777216
 
 /* Why a packet was dropped. One exit counts it and samples an event. Append only; names are shown to people. */
 enum drop_reason {
@@ -106,17 +106,52 @@ struct nexthop {
 	__u32 target;
 };
 
-/* Longest prefix match within a VRF: prefixlen counts the VRF's 32 bits too. */
-struct fib4_key {
-	__u32 prefixlen;
-	__be32 vrf;
-	__be32 addr;
+/*
+ * The FIB. Programs read `fib`, `fib_roots` and `fib_lines`; the agent's worker writes all four maps through shared memory. How a look-up goes is
+ * told in path/fib.h, how the maps are filled in agent/kernel/fib/.
+ *
+ * A *word* says what comes next for the addresses that reach it: kind << 29 | bits of the address that are matched there << 23 | place, in units
+ * of 16 bytes from the start of fib_lines. A zeroed word is an answer: no route.
+ */
+enum fib_kind {
+	FIB_ANSWER = 0,		/* bits 0 to 14: index into nexthops; 0: the VRF's default */
+	FIB_TABLE = 1,		/* u32 words[2^bits] */
+	FIB_BITMAP = 2,		/* by 6 bits: u64 with a bit where another value begins, then the values, u16 each */
+	/* Ranges of 32 bits: sorted inclusive upper bounds, a value for each range and one for what is above. */
+	FIB_SHORT = 3,		/* u32 bounds[2]; u16 values[3] */
+	FIB_LINE = 4,		/* u32 bounds[10]; u16 values[11] */
+	FIB_LINES = 5,		/* u32 bounds[15] of up to 16 lines that follow */
 };
 
-struct fib6_key {
-	__u32 prefixlen;
-	__be32 vrf;
-	__u8 addr[16];
+#define FIB_UNIT 16		/* bytes */
+#define FIB_LINE_BYTES 64
+#define FIB_DEEPER 0x8000	/* of a value: no answer; the low bits tell where the next word is, in words from the start of the structure */
+#define MAX_FIB_LINES 786432	/* of both halves: 48 MiB */
+
+/* One entry. A table is rebuilt in the half of the maps that does not answer, and one store of `roots` puts it in place. */
+struct fib {
+	__u32 roots;		/* index of VRF 0 in fib_roots: 0 or `vrfs` */
+	__u32 vrfs;		/* in each half of fib_roots */
+};
+
+/* Key: roots + VRF. */
+struct fib_root {
+	__u32 word4;
+	__u32 word6;
+	__u16 default4;		/* next hop of 0.0.0.0/0, which is kept outside the tree; 0: none */
+	__u16 default6;
+	__u32 reserved;
+};
+
+#define FIB_ROUTE_FREE 0
+
+/* A route as it was asked for, which the tree does not tell: what a restarted agent, or its worker, rebuilds from. Key: a number of no meaning. */
+struct fib_route {
+	__u32 vrf;
+	__u16 nexthop;
+	__u8 length;
+	__u8 family;		/* FAMILY_*; FIB_ROUTE_FREE: no route. Written last */
+	__u64 address[2];	/* high, low; an IPv4 address in the top 32 bits of the high word */
 };
 
 /* 5-tuple within a VRF; IPv4 addresses as ::ffff:a.b.c.d. Ports are 0 where there are none. */

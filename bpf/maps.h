@@ -66,22 +66,46 @@ struct {
 } nexthops SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_ROUTES);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, struct fib4_key);
-	__type(value, __u32); /* index into nexthops */
-} fib4 SEC(".maps");
+	__type(key, __u32);
+	__type(value, struct fib);
+} fib SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_ROUTES);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * MAX_VRFS);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, struct fib6_key);
-	__type(value, __u32); /* index into nexthops */
-} fib6 SEC(".maps");
+	__type(key, __u32);
+	__type(value, struct fib_root);
+} fib_roots SEC(".maps");
+
+/* What a word leads to, in cache lines; no part of the ABI as a whole, path/fib.h says what is where. */
+struct fib_line {
+	__u64 words[FIB_LINE_BYTES / 8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_FIB_LINES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct fib_line);
+} fib_lines SEC(".maps");
+
+/* No program reads it; entry 0 stays empty. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_ROUTES + 1);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct fib_route);
+} fib_routes SEC(".maps");
 
 struct flow_line {
 	struct flow slots[2];

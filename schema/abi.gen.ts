@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x2a9207202705f746n
+export const ABI_HASH = 0x8382a8a7a43ff801n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -10,12 +10,12 @@ export const ABI_MP_HDR_LEN = 40
 export const ABI_MP_PATHS = 16
 export const ABI_MAX_PATHS = 65536
 export const ABI_MAX_PEERS = 32768
-export const ABI_MAX_NEXTHOPS = 65536
+export const ABI_MAX_NEXTHOPS = 32768
+export const ABI_MAX_VRFS = 16384
 export const ABI_MAX_ROUTES = 1048576
 export const ABI_MAX_FLOW_LINES = 1048576
 export const ABI_MAX_PORTS = 1024
 export const ABI_PORT_PROBES = 8
-export const ABI_MAX_VRFS = 16777216
 export const ABI_FLOW_PROTO_DIGEST = 255
 export const ABI_FLOW_CLAIMED = 1
 export const ABI_FLOW_MANY = 64
@@ -30,6 +30,11 @@ export const ABI_FAMILY_NONE = 0
 export const ABI_FAMILY_IPV4 = 4
 export const ABI_FAMILY_IPV6 = 6
 export const ABI_EVENT_HEAD = 64
+export const ABI_MAX_FIB_LINES = 786432
+export const ABI_FIB_UNIT = 16
+export const ABI_FIB_LINE_BYTES = 64
+export const ABI_FIB_DEEPER = 32768
+export const ABI_FIB_ROUTE_FREE = 0
 
 /** enum mp_type */
 export const mpType = {
@@ -222,6 +227,25 @@ export const eventTypeNames: Readonly<Record<number, string>> = {
   4: 'policy-ahead',
 }
 
+/** enum fib_kind */
+export const fibKind = {
+  FIB_ANSWER: 0,
+  FIB_TABLE: 1,
+  FIB_BITMAP: 2,
+  FIB_SHORT: 3,
+  FIB_LINE: 4,
+  FIB_LINES: 5,
+} as const
+/** Value -> name without its prefix. */
+export const fibKindNames: Readonly<Record<number, string>> = {
+  0: 'answer',
+  1: 'table',
+  2: 'bitmap',
+  3: 'short',
+  4: 'line',
+  5: 'lines',
+}
+
 /** struct mp_hdr, 40 bytes */
 export interface MpHdr {
   versionType: number
@@ -303,56 +327,92 @@ export const nexthopCodec: Codec<Nexthop> = {
   },
 }
 
-/** struct fib4_key, 12 bytes */
-export interface Fib4Key {
-  prefixlen: number
-  vrf: number
-  addr: number
+/** struct fib, 8 bytes */
+export interface Fib {
+  roots: number
+  vrfs: number
 }
 
-export const fib4KeyCodec: Codec<Fib4Key> = {
-  size: 12,
+export const fibCodec: Codec<Fib> = {
+  size: 8,
   encode: value => {
-    const bytes = new Uint8Array(12)
+    const bytes = new Uint8Array(8)
     const view = viewOf(bytes)
-    view.setUint32(0, value.prefixlen, true)
-    view.setUint32(4, value.vrf)
-    view.setUint32(8, value.addr)
+    view.setUint32(0, value.roots, true)
+    view.setUint32(4, value.vrfs, true)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
-      prefixlen: view.getUint32(0, true),
-      vrf: view.getUint32(4),
-      addr: view.getUint32(8),
+      roots: view.getUint32(0, true),
+      vrfs: view.getUint32(4, true),
     }
   },
 }
 
-/** struct fib6_key, 24 bytes */
-export interface Fib6Key {
-  prefixlen: number
-  vrf: number
-  addr: Uint8Array
+/** struct fib_root, 16 bytes */
+export interface FibRoot {
+  word4: number
+  word6: number
+  default4: number
+  default6: number
+  reserved: number
 }
 
-export const fib6KeyCodec: Codec<Fib6Key> = {
-  size: 24,
+export const fibRootCodec: Codec<FibRoot> = {
+  size: 16,
   encode: value => {
-    const bytes = new Uint8Array(24)
+    const bytes = new Uint8Array(16)
     const view = viewOf(bytes)
-    view.setUint32(0, value.prefixlen, true)
-    view.setUint32(4, value.vrf)
-    putBytes(bytes, 8, 16, value.addr)
+    view.setUint32(0, value.word4, true)
+    view.setUint32(4, value.word6, true)
+    view.setUint16(8, value.default4, true)
+    view.setUint16(10, value.default6, true)
+    view.setUint32(12, value.reserved, true)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
-      prefixlen: view.getUint32(0, true),
-      vrf: view.getUint32(4),
-      addr: takeBytes(view, 8, 16),
+      word4: view.getUint32(0, true),
+      word6: view.getUint32(4, true),
+      default4: view.getUint16(8, true),
+      default6: view.getUint16(10, true),
+      reserved: view.getUint32(12, true),
+    }
+  },
+}
+
+/** struct fib_route, 24 bytes */
+export interface FibRoute {
+  vrf: number
+  nexthop: number
+  length: number
+  family: number
+  address: bigint[]
+}
+
+export const fibRouteCodec: Codec<FibRoute> = {
+  size: 24,
+  encode: value => {
+    const bytes = new Uint8Array(24)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.vrf, true)
+    view.setUint16(4, value.nexthop, true)
+    view.setUint8(6, value.length)
+    view.setUint8(7, value.family)
+    putU64s(view, 8, 2, value.address)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      vrf: view.getUint32(0, true),
+      nexthop: view.getUint16(4, true),
+      length: view.getUint8(6),
+      family: view.getUint8(7),
+      address: takeU64s(view, 8, 2),
     }
   },
 }

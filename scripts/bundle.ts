@@ -43,7 +43,8 @@ const englishOnly: Plugin = {
 // Chunks are named by what they hold: those of an earlier build would stay.
 for (const old of globSync('*.js{,.map}', { cwd: outdir })) rmSync(join(outdir, old))
 const { metafile } = await build({
-  entryPoints: { branchline: entry },
+  // The FIB's worker is started by its file's name (agent/kernel/fib/thread.ts).
+  entryPoints: { branchline: entry, 'fib-worker': join(repo, 'agent/kernel/fib/worker.ts') },
   outdir,
   bundle: true,
   splitting: true,

@@ -44,7 +44,6 @@ export interface VrfsOptions {
   onError?: (error: unknown) => void
 }
 
-/** 24 bits: as many as a flow's id has for it. */
 const MAX_ID = ABI_MAX_VRFS - 1
 
 export class Vrfs {
@@ -164,6 +163,7 @@ export class Vrfs {
 
   /** The number of a VRF that is gone comes again last, long after its sessions and routes have left the kernel. */
   #newId(): number {
+    if (this.#ids.size >= MAX_ID) throw new RangeError(`all ${MAX_ID} VRFs are in use`)
     do this.#lastId = (this.#lastId % MAX_ID) + 1
     while (this.#ids.has(this.#lastId))
     return this.#lastId

@@ -9,8 +9,9 @@ import { ABI_HASH, type Event, nodeConfigCodec } from '../../schema/abi.gen.ts'
 import { Attachments, removePin } from './attachments.ts'
 import { declaredMaps, mapShape, openPinned, pinObject, programInfo, shapeDifference } from './bpf-object.ts'
 import { KernelError } from './error.ts'
+import { FibThread } from './fib/thread.ts'
 import { LinuxFlowTable } from './flow-table.ts'
-import { fdOf, type MapFds, openMaps, readCounters, readDrops } from './maps.ts'
+import { fdOf, fibFds, type MapFds, openMaps, readCounters, readDrops } from './maps.ts'
 import { closeFd } from './native.ts'
 import type { Adoption, Dataplane, DataplaneOptions, FlowTable, Hook, Maps, ProgramInfo } from './port.ts'
 import { hooksFor, loadPrograms, objectFiles, type Programs } from './programs.ts'
@@ -123,6 +124,7 @@ interface Parts {
 class LinuxDataplane implements Dataplane {
   readonly maps: Maps
   readonly flows: FlowTable
+  readonly fib: FibThread
   readonly adoption: Adoption
   readonly reason: string | undefined
   readonly loadMs: number
@@ -135,6 +137,7 @@ class LinuxDataplane implements Dataplane {
     this.#parts = parts
     this.maps = openMaps(parts.programs.maps)
     this.flows = new LinuxFlowTable(parts.programs.maps, parts.programs.flowSweep)
+    this.fib = new FibThread(fibFds(parts.programs.maps))
     this.adoption = parts.adoption
     this.reason = parts.reason
     this.loadMs = parts.programs.loadMs
@@ -179,6 +182,7 @@ class LinuxDataplane implements Dataplane {
     if (this.#closed) return
     this.#closed = true
     this.#closeRing?.()
+    this.fib.close()
     this.#parts.programs.close()
     closeAll(this.#parts.adopted)
   }

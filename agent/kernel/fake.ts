@@ -5,6 +5,7 @@
 import { ABI_HASH, type Event } from '../../schema/abi.gen.ts'
 import { KernelError } from './error.ts'
 import { FakeDataplane, type FakePins, fakeFlows, fakeMaps } from './fake/dataplane.ts'
+import { FakeFib } from './fake/fib.ts'
 import { FakeNetwork } from './fake/network.ts'
 import { FakeXfrm } from './fake/xfrm.ts'
 import type { Capabilities, Dataplane, DataplaneOptions, KernelPort, Maps } from './port.ts'
@@ -47,6 +48,7 @@ export class FakeKernel implements KernelPort {
         : {
             maps: fakeMaps(sizes),
             flows: fakeFlows(sizes),
+            fib: new FakeFib(sizes ?? {}),
             attachments: new Map(),
             handlers: new Set<(event: Event) => void>(),
           }
@@ -73,6 +75,11 @@ export class FakeKernel implements KernelPort {
   /** The maps that programs would use: those of the only bpffs folder, undefined before a dataplane was opened. */
   maps(): Maps | undefined {
     return this.#only()?.maps
+  }
+
+  /** Its routes, alike. */
+  fib(): FakeFib | undefined {
+    return this.#only()?.fib
   }
 
   /** A program samples an event. */

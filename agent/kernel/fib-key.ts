@@ -1,4 +1,4 @@
-/** What a FIB entry is filed under, for both families; fib4_key and fib6_key of abi.h in one. */
+/** What a route is filed under, for both families. */
 export interface FibKey {
   vrf: number
   /** Canonical text; bits behind the prefix length are zero. */

@@ -1,9 +1,13 @@
 /** The node's maps by name: descriptors -> the typed `Maps` of the port, and the sums of its per-CPU counters. */
 import {
+  ABI_FIB_LINE_BYTES,
   COUNTERS,
   counterNames,
   DROP_REASONS,
   dropReasonNames,
+  fibCodec,
+  fibRootCodec,
+  fibRouteCodec,
   nexthopCodec,
   nodeConfigCodec,
   pathConfCodec,
@@ -14,9 +18,11 @@ import {
 } from '../../schema/abi.gen.ts'
 import { type Codec, u32Codec } from '../../schema/codec.ts'
 import { openMap, readPerCpuSums } from './bpf-map.ts'
+import { mapShape } from './bpf-object.ts'
 import { KernelError } from './error.ts'
+import type { FibFds } from './fib/memory.ts'
 import { lastHeardReader } from './last-heard.ts'
-import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from './map-codecs.ts'
+import { be32TextCodec } from './map-codecs.ts'
 import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from './named-map.ts'
 import type { Maps } from './port.ts'
 
@@ -33,10 +39,25 @@ export function openMaps(fds: MapFds): Maps {
     pathConf: pathConfByHandle(map('path_conf', u32Codec, pathConfCodec)),
     pathState: pathStateByHandle(map('path_state', u32Codec, pathStateCodec)),
     nexthops: map('nexthops', u32Codec, nexthopCodec),
-    fib: joinFamilies(map('fib4', fib4Codec, u32Codec), map('fib6', fib6Codec, u32Codec)),
     ports: portsByIfindex(map('ports', u32Codec, portCodec)),
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
     lastHeardNs: lastHeardReader(fdOf(fds, 'path_state')),
+  }
+}
+
+/** @throws KernelError ENOENT when a map is missing, RangeError when one has another size than abi.h says */
+export function fibFds(fds: MapFds): FibFds {
+  const array = (name: string, size: number) => {
+    const fd = fdOf(fds, name)
+    const { valueSize, maxEntries } = mapShape(fd)
+    if (valueSize !== size) throw new RangeError(`map ${name} holds ${valueSize} bytes, not ${size}`)
+    return { fd, entries: maxEntries }
+  }
+  return {
+    fib: array('fib', fibCodec.size),
+    fib_roots: array('fib_roots', fibRootCodec.size),
+    fib_lines: array('fib_lines', ABI_FIB_LINE_BYTES),
+    fib_routes: array('fib_routes', fibRouteCodec.size),
   }
 }
 

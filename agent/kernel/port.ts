@@ -17,6 +17,7 @@ import type {
   Port,
   Session,
 } from '../../schema/abi.gen.ts'
+import type { KernelError } from './error.ts'
 import type { FibKey } from './fib-key.ts'
 import type { MapSizes } from './sizes.ts'
 
@@ -44,14 +45,39 @@ export interface Maps {
   readonly pathConf: KernelMap<number, PathConf>
   readonly pathState: KernelMap<number, PathState>
   readonly nexthops: KernelMap<number, Nexthop>
-  /** Both families: the implementation picks fib4 or fib6 by the address. Value: index into nexthops. */
-  readonly fib: KernelMap<FibKey, number>
   /** ifindex -> LAN port. */
   readonly ports: KernelMap<number, Port>
   /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */
   readonly vaddrs: KernelMap<string, number>
   /** `lastRxNs` of a path's state without the rest of it; undefined: there is no such path. */
   readonly lastHeardNs: (handle: number) => bigint | undefined
+}
+
+export interface FibRoute extends FibKey {
+  /** Index into nexthops; 0: remove the route, if there is one. */
+  nexthop: number
+}
+
+export interface FibUsage {
+  routes: number
+  routesMax: number
+  /** Of the table that packets are looked up in. */
+  bytes: number
+  bytesMax: number
+}
+
+/** The routes of all VRFs. A table for look-ups, not a map: changes take effect when a promise says so. */
+export interface Fib {
+  /**
+   * Makes the changes, in batches as large as there are many. Resolves when packets see them, with the index of each that was refused: ENOSPC (no room,
+   * the table stays as it was), ERANGE (VRF number or next hop). @throws KernelError EIO when it failed again and again
+   */
+  apply(changes: readonly FibRoute[]): Promise<ReadonlyMap<number, KernelError>>
+  /** Every route, from whichever agent, and its next hop. */
+  entries(): Promise<[FibKey, number][]>
+  usage(): Promise<FibUsage>
+  /** Something went wrong beside any call, and was mended or not: for the log. */
+  onFault(handler: (error: Error) => void): void
 }
 
 /** One direction of a flow, as the programs remember it. */
@@ -121,6 +147,7 @@ export type Adoption = 'created' | 'adopted' | 'rebuilt'
 export interface Dataplane {
   readonly maps: Maps
   readonly flows: FlowTable
+  readonly fib: Fib
   readonly adoption: Adoption
   /** Why pinned objects were not adopted, when `adoption` is 'rebuilt'. */
   readonly reason: string | undefined

@@ -17,7 +17,11 @@ export const edgeSizes: MapSizes = {
   path_state: EDGE_PATHS,
   peers: 256,
   flows: EDGE_FLOWS,
+  // 16,384 routes, 2 MiB for the table and its successor.
+  fib_routes: 16_385,
+  fib_lines: 32_768,
+  fib_roots: 128,
 }
 
-/** As declared: 51 MB for sessions, paths and peers, 64 MB for a million flows at half load. */
+/** As declared: 51 MB for sessions, paths and peers, 64 MB for a million flows at half load, 75 MB for a million routes. */
 export const gatewaySizes: MapSizes = {}

@@ -81,6 +81,7 @@ export class Node {
     const capabilities = await kernel.capabilities()
     if (capabilities.problems.length > 0) throw new Error(capabilities.problems.join('; '))
     const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp, sizes: options.sizes })
+    dataplane.fib.onFault(error => log.error({ err: error }, error.message))
     if (dataplane.reason) log.warn({ reason: dataplane.reason }, `pinned dataplane ${dataplane.adoption}`)
     const wan = new WanLinks({
       wan: config.wan,

@@ -1,6 +1,6 @@
 /** Executes operations through the kernel port, and reads back what a former agent left. */
 import { KernelError } from '../kernel/error.ts'
-import type { Dataplane, KernelPort, Maps } from '../kernel/port.ts'
+import type { Dataplane, Fib, KernelPort, Maps } from '../kernel/port.ts'
 import { Slices } from '../loop/slices.ts'
 import type { Operation } from './plan.ts'
 import type { Resource } from './resource.ts'
@@ -13,6 +13,8 @@ export interface Failure {
 
 /** Entries of one kind that are written together, and netlink requests that are under way at the same time. */
 const BATCH = 256
+/** Routes that are written together: the FIB writes what many of them share once. */
+const ROUTE_BATCH = 8192
 
 /**
  * Runs the stages in order; one failed operation does not keep the others of its stage, nor later stages, from running. Others of the event loop have
@@ -31,6 +33,7 @@ export async function apply(
   for (const stage of stages) {
     for (const { table, operations } of batches(stage)) {
       if (table) applyEntries(table, operations, dataplane.maps, done, failed)
+      else if (operations[0]?.resource.kind === 'fib') await applyRoutes(operations, dataplane.fib, done, failed)
       else
         await Promise.all(
           operations.map(async operation => {
@@ -66,7 +69,7 @@ function* batches(stage: readonly Operation[]): Iterable<Batch> {
       open.set(key, batch)
     }
     batch.operations.push(operation)
-    if (batch.operations.length < BATCH) continue
+    if (batch.operations.length < (kind === 'fib' ? ROUTE_BATCH : BATCH)) continue
     open.delete(key)
     yield batch
   }
@@ -99,6 +102,23 @@ function applyEntries(
         failed(operation, error)
       }
     }
+  }
+}
+
+async function applyRoutes(
+  operations: readonly Operation[],
+  fib: Fib,
+  done: (operation: Operation) => void,
+  failed: (operation: Operation, error: unknown) => void,
+): Promise<void> {
+  const changes = operations.flatMap(({ action, resource }) =>
+    resource.kind === 'fib' ? [{ ...resource, nexthop: action === 'delete' ? 0 : resource.nexthop }] : [],
+  )
+  const refused = await fib.apply(changes)
+  for (const [index, operation] of operations.entries()) {
+    const error = refused.get(index)
+    if (error) failed(operation, error)
+    else done(operation)
   }
 }
 
@@ -198,7 +218,7 @@ export async function observe(
   for (const [address, peer] of maps.vaddrs.entries()) found.push({ kind: 'vaddr', address, peer })
   for (const [index, value] of maps.nexthops.entries())
     if (value.kind !== 0) found.push({ kind: 'nexthop', index, value })
-  for (const [key, nexthop] of maps.fib.entries()) found.push({ kind: 'fib', ...key, nexthop })
+  for (const [key, nexthop] of await dataplane.fib.entries()) found.push({ kind: 'fib', ...key, nexthop })
   for (const [ifindex, value] of maps.ports.entries()) found.push({ kind: 'port', ifindex, value })
   for (const { hook, ifindex } of dataplane.attached()) found.push({ kind: 'attachment', hook, ifindex })
   if (own.esp) {

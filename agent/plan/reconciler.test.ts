@@ -3,7 +3,6 @@ import { nexthopKind } from '../../schema/abi.gen.ts'
 import { formatBe32 } from '../../schema/address.ts'
 import { KernelError } from '../kernel/error.ts'
 import { FakeKernel } from '../kernel/fake.ts'
-import type { Dataplane } from '../kernel/port.ts'
 import type { Failure } from './apply.ts'
 import { Reconciler } from './reconciler.ts'
 import type { Resource } from './resource.ts'
@@ -26,7 +25,7 @@ async function setUp() {
     retryMs: 20,
   })
   opened.push(reconciler)
-  return { reconciler, dataplane, failures, errors }
+  return { port, reconciler, dataplane, failures, errors }
 }
 
 const nexthop = (index: number): Resource => ({
@@ -41,8 +40,8 @@ const route = (number: number, to: number): Resource => ({
   prefixLength: 24,
   nexthop: to,
 })
-const targetOf = (dataplane: Dataplane, number: number) =>
-  dataplane.maps.fib.get({ vrf: 1, address: formatBe32(0x0a000000 + number * 256), prefixLength: 24 })
+const targetOf = (port: FakeKernel, number: number) =>
+  port.fib()?.get({ vrf: 1, address: formatBe32(0x0a000000 + number * 256), prefixLength: 24 })
 const until = async (condition: () => boolean) => {
   for (const end = performance.now() + 10_000; !condition(); ) {
     if (performance.now() > end) throw new Error('not within 10 s')
@@ -71,7 +70,7 @@ test('one entry that the kernel refuses does not take the others of its batch al
 })
 
 test('a session does not wait for a hundred thousand routes', async () => {
-  const { reconciler, dataplane } = await setUp()
+  const { port, reconciler, dataplane } = await setUp()
   reconciler.want(nexthop(1))
   for (let number = 0; number < 100_000; number++) reconciler.want(route(number, 1))
   const first = reconciler.flush()
@@ -79,13 +78,13 @@ test('a session does not wait for a hundred thousand routes', async () => {
   await first
   await reconciler.flush()
   expect(dataplane.maps.nexthops.get(2)?.target).toBe(2)
-  expect(targetOf(dataplane, 99_999)).toBeUndefined()
+  expect(targetOf(port, 99_999)).toBeUndefined()
   await until(() => reconciler.idle)
-  expect(targetOf(dataplane, 99_999)).toBe(1)
+  expect(targetOf(port, 99_999)).toBe(1)
 })
 
 test('a next hop stays until the last of many routes has left it', async () => {
-  const { reconciler, dataplane } = await setUp()
+  const { port, reconciler, dataplane } = await setUp()
   const count = 20_000
   reconciler.want(nexthop(1))
   for (let number = 0; number < count; number++) reconciler.want(route(number, 1))
@@ -98,7 +97,7 @@ test('a next hop stays until the last of many routes has left it', async () => {
   const seen: { left: boolean; gone: boolean }[] = []
   while (!reconciler.idle) {
     await reconciler.flush()
-    seen.push({ left: targetOf(dataplane, count - 1) === 2, gone: dataplane.maps.nexthops.get(1)?.target === 0 })
+    seen.push({ left: targetOf(port, count - 1) === 2, gone: dataplane.maps.nexthops.get(1)?.target === 0 })
   }
   expect(seen.length).toBeGreaterThan(1)
   expect(seen.filter(({ left, gone }) => gone && !left)).toEqual([])

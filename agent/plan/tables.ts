@@ -39,10 +39,6 @@ export const tables: Partial<Record<ResourceKind, Table>> = {
     // An array has every index: an empty entry is one that means nothing.
     { kind: 0, flags: 0, reserved: 0, target: 0 },
   ),
-  fib: table(
-    (maps: Maps) => maps.fib,
-    (route: Of<'fib'>) => [route, route.nexthop],
-  ),
   port: table(
     (maps: Maps) => maps.ports,
     ({ ifindex, value }: Of<'port'>) => [ifindex, value],

@@ -209,11 +209,11 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	struct node_config *config = node_config();
 	struct nexthop *nexthop = NULL;
 	struct peer *peer;
-	__u32 *index;
+	__u32 index;
 
 	index = fib_lookup(j->key.vrf, j->family, j->key.src);
 	if (index)
-		nexthop = bpf_map_lookup_elem(&nexthops, index);
+		nexthop = bpf_map_lookup_elem(&nexthops, &index);
 	if (!config || !nexthop || nexthop->kind != NH_PEER || keep_apart(j, nexthop) != GO_ON)
 		return TC_ACT_SHOT;
 	peer = peer_of(nexthop->target);

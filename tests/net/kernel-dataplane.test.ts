@@ -98,13 +98,13 @@ it('finds the flows that programs remembered under a former agent', async () => 
   const { network } = machine.kernel
   await network.addRoute({ destination: '10.9.0.0/16', ifindex: net.ifindex, gateway: '10.0.0.2' })
   const first = await open()
-  const { node, ports, nexthops, fib } = first.maps
+  const { node, ports, nexthops } = first.maps
   const config = node.get(0)
   if (!config) throw new Error('no node entry')
   node.set(0, { ...config, routeEpoch: 1 })
   ports.set(wan.ifindex, { ifindex: wan.ifindex, vrf: 7, addr4: 0, flags: 0, addr6: new Uint8Array(16) })
   nexthops.set(3, { kind: nexthopKind.NH_LAN, flags: 0, reserved: 0, target: wan.ifindex })
-  fib.set({ vrf: 7, address: '10.9.0.0', prefixLength: 16 }, 3)
+  await first.fib.apply([{ vrf: 7, address: '10.9.0.0', prefixLength: 16, nexthop: 3 }])
   first.attach('lan', wan.ifindex)
   await sendTo('10.9.0.1', 9, 3)
   const entries = first.flows.entries()

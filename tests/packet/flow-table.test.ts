@@ -124,9 +124,9 @@ describe('ids', () => {
     ]
     rig.maps.ports.set(1, { ifindex: 1, vrf: VRF + 1, addr4: 0, addr6: new Uint8Array(16), flags: 0 })
     const prefix = family === 4 ? { address: '10.2.0.0', prefixLength: 16 } : { address: 'fd02::', prefixLength: 32 }
-    rig.maps.fib.set({ vrf: VRF + 1, ...prefix }, 2)
+    rig.fib.set({ vrf: VRF + 1, ...prefix }, 2)
     outs.push(send({ src, dst }, udp(1, 2)))
-    rig.maps.fib.delete({ vrf: VRF + 1, ...prefix })
+    rig.fib.delete({ vrf: VRF + 1, ...prefix })
     expect(sum('flow-new', outs)).toBe(outs.length)
     expect(rig.flows.entries().filter(({ vrf }) => vrf === VRF + 1).length).toBe(1)
   })
@@ -248,7 +248,7 @@ it('agrees with a model', () => {
   let epoch = 1
   const route = (family: Family, n: number, via: number) => {
     const destination = family === 4 ? `10.2.0.${n}` : `fd02::${n}`
-    rig.maps.fib.set({ vrf: VRF, address: destination, prefixLength: family === 4 ? 32 : 128 }, via)
+    rig.fib.set({ vrf: VRF, address: destination, prefixLength: family === 4 ? 32 : 128 }, via)
     routed.set(destination, via)
   }
   for (const family of FAMILIES) for (let n = 1; n <= 8; n++) route(family, n, 2)

@@ -25,7 +25,7 @@ describe.each(FAMILIES)('IPv%i', family => {
       // The flow remembers the index, so a changed next hop counts at once.
       expect(rig.run('lan', packet).counters).toEqual({ 'lan-in': 1, 'flow-hit': 1, 'to-peer-secure': 1 })
       rig.setNexthop(2, nexthopKind.NH_PEER, 0, 9)
-      rig.maps.fib.set({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 }, 4)
+      rig.fib.set({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 }, 4)
       expect(dissect(rig.run('lan', packet).packet).header.session).toBe(REMOTE_SID)
       rig.setNode({ routeEpoch: 2 })
       const out = rig.run('lan', packet)
@@ -48,7 +48,7 @@ describe.each(FAMILIES)('IPv%i', family => {
           state: flowState.FLOW_NEW,
         },
       ])
-      rig.maps.fib.delete({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 })
+      rig.fib.delete({ vrf: VRF, address: behind(family, 2), prefixLength: family === 4 ? 32 : 128 })
     })
 
     it('are not kept for what goes nowhere', () => {

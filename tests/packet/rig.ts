@@ -10,6 +10,7 @@
  */
 
 import { expect } from 'vitest'
+import { LocalFib } from '../../agent/kernel/fib/local.ts'
 import { LinuxFlowTable } from '../../agent/kernel/flow-table.ts'
 import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
@@ -66,6 +67,7 @@ export function expectOutcome(out: Outcome, row: Expected): void {
 export class Rig implements Disposable {
   readonly maps: Maps
   readonly flows: FlowTable
+  readonly fib: LocalFib
   readonly fds: ReadonlyMap<string, number>
   readonly #loaded
 
@@ -75,6 +77,7 @@ export class Rig implements Disposable {
     this.fds = this.#loaded.maps
     this.maps = openMaps(this.fds)
     this.flows = new LinuxFlowTable(this.fds, this.#loaded.flowSweep)
+    this.fib = new LocalFib(this.fds)
     this.#routes()
     this.reset()
   }
@@ -210,13 +213,13 @@ export class Rig implements Disposable {
     ] as const
     for (const [index, kind, flags, target] of rows) {
       this.setNexthop(index, kind, flags, target)
-      this.maps.fib.set({ vrf: VRF, address: `10.${index}.0.0`, prefixLength: 16 }, index)
+      this.fib.set({ vrf: VRF, address: `10.${index}.0.0`, prefixLength: 16 }, index)
       const group = index.toString().padStart(2, '0')
-      this.maps.fib.set({ vrf: VRF, address: formatAddress(address(`fd${group}::`)), prefixLength: 32 }, index)
+      this.fib.set({ vrf: VRF, address: formatAddress(address(`fd${group}::`)), prefixLength: 32 }, index)
     }
     this.setNexthop(20, NH_LOCAL)
-    this.maps.fib.set({ vrf: VRF, address: '10.1.0.1', prefixLength: 32 }, 20)
-    this.maps.fib.set({ vrf: VRF, address: 'fd01::1', prefixLength: 128 }, 20)
+    this.fib.set({ vrf: VRF, address: '10.1.0.1', prefixLength: 32 }, 20)
+    this.fib.set({ vrf: VRF, address: 'fd01::1', prefixLength: 128 }, 20)
   }
 
   run(hook: Hook, packet: Bytes, context: Partial<RunContext> = {}): Outcome {
@@ -234,6 +237,7 @@ export class Rig implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.fib[Symbol.dispose]()
     this.#loaded.close()
   }
 }

@@ -15,7 +15,7 @@ const isInit = (packet: Uint8Array) => ((packet[0] ?? 0) & 15) === HANDSHAKE.ini
 const isInitiation = (packet: Uint8Array) => isInit(packet) || ((packet[0] ?? 0) & 15) === HANDSHAKE.initKem
 const isResponse = (packet: Uint8Array) => ((packet[0] ?? 0) & 15) === HANDSHAKE.response
 const sessionsAt = (station: Station) => station.kernel.maps()?.sessions.entries() ?? []
-const routesAt = (station: Station) => station.kernel.maps()?.fib.entries() ?? []
+const routesAt = (station: Station) => station.kernel.fib()?.list() ?? []
 const codesAt = (station: Station) => station.events.map(({ code }) => code)
 const gateways = () => [gatewayEntry(gatewayNode, '192.0.2.1')]
 const edgeOf = (name: string, prefix: string, change = {}) =>

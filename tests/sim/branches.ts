@@ -107,7 +107,7 @@ export class Station {
   /** What the programs would do with a packet for this address in a VRF. */
   lookup(vrf: number, address: string, prefixLength: number): { kind: string; target: number } | undefined {
     const maps = this.kernel.maps()
-    const index = maps?.fib.get({ vrf, address, prefixLength })
+    const index = this.kernel.fib()?.get({ vrf, address, prefixLength })
     const nexthop = index === undefined ? undefined : maps?.nexthops.get(index)
     return nexthop && { kind: nexthopKindNames[nexthop.kind] ?? '?', target: nexthop.target }
   }

@@ -14,7 +14,9 @@ import {
 } from '../../../schema/abi.gen.ts'
 import { formatBe32 } from '../../../schema/address.ts'
 import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
-import type { Dataplane, Link } from '../port.ts'
+import type { FibKey } from '../fib-key.ts'
+import type { Dataplane, FibRoute, Link } from '../port.ts'
+import { edgeSizes } from '../sizes.ts'
 
 const NOBODY = 9999
 
@@ -107,27 +109,6 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       await expectCode(() => nexthops.delete(7), 'EINVAL')
     })
 
-    it('keep the two families of the FIB in one', () => {
-      const { fib } = dataplane.maps
-      const keys = [
-        { vrf: 1, address: '0.0.0.0', prefixLength: 0 },
-        { vrf: 1, address: '10.1.0.0', prefixLength: 16 },
-        { vrf: 2, address: '10.1.0.0', prefixLength: 16 },
-        { vrf: 2, address: '::', prefixLength: 0 },
-        { vrf: 0xffffffff, address: '2001:db8:1::', prefixLength: 48 },
-        { vrf: 2, address: '2001:db8::1', prefixLength: 128 },
-      ]
-      fib.setMany(keys.map((key, index) => [key, index]))
-      expect(byKey(fib.entries())).toEqual(byKey(keys.map((key, index) => [key, index])))
-      for (const [index, key] of keys.entries()) {
-        // Not the longest match: exactly this prefix.
-        expect(fib.get(key)).toBe(index)
-        expect(fib.delete(key)).toBe(true)
-        expect(fib.delete(key)).toBe(false)
-      }
-      expect(fib.entries()).toEqual([])
-    })
-
     it('carry 5,000 entries in and out at once', () => {
       const { peers } = dataplane.maps
       const peer = (sid: number) => ({
@@ -181,6 +162,74 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       flows.clear()
       expect(flows.entries(1)).toEqual([])
       small.destroy()
+    })
+  })
+
+  describe('the FIB', () => {
+    const routes = [
+      { vrf: 1, address: '0.0.0.0', prefixLength: 0, nexthop: 1 },
+      { vrf: 1, address: '10.1.0.0', prefixLength: 16, nexthop: 2 },
+      { vrf: 2, address: '10.1.0.0', prefixLength: 16, nexthop: 3 },
+      { vrf: 2, address: '::', prefixLength: 0, nexthop: 4 },
+      { vrf: 63, address: '2001:db8:1::', prefixLength: 48, nexthop: 5 },
+      { vrf: 2, address: '2001:db8::1', prefixLength: 128, nexthop: ABI_MAX_NEXTHOPS - 1 },
+    ]
+    const asEntries = (list: FibRoute[]): [FibKey, number][] => list.map(({ nexthop, ...key }) => [key, nexthop])
+
+    it('holds routes of both families and all VRFs until they are removed', async () => {
+      const { fib } = await open(machine())
+      expect(await fib.apply(routes)).toEqual(new Map())
+      expect(byKey(await fib.entries())).toEqual(byKey(asEntries(routes)))
+      expect((await fib.usage()).routes).toBe(routes.length)
+      const [first, ...others] = routes as [FibRoute, ...FibRoute[]]
+      // What is not there is no mistake; of two changes of one prefix the later holds.
+      expect(
+        await fib.apply([
+          { ...first, nexthop: 0 },
+          { ...first, vrf: 9, nexthop: 0 },
+          { ...first, vrf: 8 },
+        ]),
+      ).toEqual(new Map())
+      expect(await fib.apply([7, 8, 9].map(nexthop => ({ ...first, vrf: 8, nexthop })))).toEqual(new Map())
+      expect(byKey(await fib.entries())).toEqual(byKey(asEntries([...others, { ...first, vrf: 8, nexthop: 9 }])))
+    })
+
+    it('refuses what it cannot hold, and makes the other changes', async () => {
+      const { fib } = await machine().kernel.openDataplane({ bpffs: machine().bpffs, esp: false, sizes: edgeSizes })
+      const limit = (edgeSizes.fib_routes ?? 0) - 1
+      const many = Array.from({ length: limit + 2 }, (_, index) => ({
+        vrf: 1,
+        address: `10.${index >> 8}.${index & 255}.0`,
+        prefixLength: 24,
+        nexthop: 1,
+      }))
+      const refused = await fib.apply(many)
+      expect([...refused.values()].map(({ code }) => code)).toEqual(['ENOSPC', 'ENOSPC'])
+      expect((await fib.entries()).length).toBe(limit)
+      const [one] = routes as [FibRoute]
+      expect(
+        [
+          ...(await fib.apply([
+            { ...one, nexthop: ABI_MAX_NEXTHOPS },
+            { ...one, vrf: 64 },
+          ])),
+        ].map(([index, { code }]) => [index, code]),
+      ).toEqual([
+        [0, 'ERANGE'],
+        [1, 'ERANGE'],
+      ])
+      expect((await fib.entries()).length).toBe(limit)
+    })
+
+    it('is adopted with all its routes', async () => {
+      const first = await open(machine())
+      await first.fib.apply(routes)
+      first.close()
+      machine().restart()
+      const { fib } = await open(machine())
+      expect(byKey(await fib.entries())).toEqual(byKey(asEntries(routes)))
+      await fib.apply(routes.map(route => ({ ...route, nexthop: 0 })))
+      expect(await fib.entries()).toEqual([])
     })
   })
 

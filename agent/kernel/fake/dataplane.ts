@@ -6,7 +6,6 @@ import {
   ABI_MAX_PATHS,
   ABI_MAX_PEERS,
   ABI_MAX_PORTS,
-  ABI_MAX_ROUTES,
   ABI_PORT_PROBES,
   counterNames,
   dropReasonNames,
@@ -21,11 +20,12 @@ import {
 } from '../../../schema/abi.gen.ts'
 import { type Codec, u32Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
-import { be32TextCodec, fib4Codec, fib6Codec, joinFamilies } from '../map-codecs.ts'
+import { be32TextCodec } from '../map-codecs.ts'
 import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from '../named-map.ts'
 import type { Adoption, Dataplane, FlowEntry, FlowTable, Hook, Maps, ProgramInfo, SweepResult } from '../port.ts'
 import { hooksFor } from '../programs.ts'
 import type { MapSizes } from '../sizes.ts'
+import type { FakeFib } from './fib.ts'
 import { FakeMap } from './map.ts'
 
 export function fakeFlows(sizes: MapSizes = {}): FlowTable {
@@ -43,10 +43,6 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
     pathConf: pathConfByHandle(array('path_conf', ABI_MAX_PATHS, pathConfCodec)),
     pathState: pathStateByHandle(array('path_state', ABI_MAX_PATHS, pathStateCodec)),
     nexthops: array('nexthops', ABI_MAX_NEXTHOPS, nexthopCodec),
-    fib: joinFamilies(
-      new FakeMap('fib4', 'lpm', ABI_MAX_ROUTES, fib4Codec, u32Codec),
-      new FakeMap('fib6', 'lpm', ABI_MAX_ROUTES, fib6Codec, u32Codec),
-    ),
     ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
     vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
   }
@@ -83,6 +79,7 @@ function markLayout(maps: Maps): void {
 export interface FakePins {
   maps: Maps
   flows: FlowTable
+  fib: FakeFib
   /** `hook ifindex` */
   attachments: Map<string, { hook: Hook; ifindex: number }>
   handlers: Set<(event: Event) => void>
@@ -91,6 +88,7 @@ export interface FakePins {
 export class FakeDataplane implements Dataplane {
   readonly maps: Maps
   readonly flows: FlowTable
+  readonly fib: FakeFib
   readonly adoption: Adoption
   readonly reason: string | undefined
   readonly loadMs = 0
@@ -114,6 +112,7 @@ export class FakeDataplane implements Dataplane {
     this.#unpin = options.unpin
     this.maps = options.pins.maps
     this.flows = options.pins.flows
+    this.fib = options.pins.fib
     this.adoption = options.adoption
     for (const [key, { hook }] of this.#pins.attachments)
       if (!this.#hooks.includes(hook)) this.#pins.attachments.delete(key)

@@ -1,9 +1,9 @@
-/** In-memory BPF maps with the kernel's limits and errno values (kernel/bpf/hashtab.c, arraymap.c, lpm_trie.c). */
+/** In-memory BPF maps with the kernel's limits and errno values (kernel/bpf/hashtab.c, arraymap.c). */
 import type { Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
 import type { KernelMap } from '../port.ts'
 
-export type FakeMapKind = 'hash' | 'lpm' | 'array'
+export type FakeMapKind = 'hash' | 'array'
 
 /** Holds encoded bytes, as the kernel does: what goes in is a copy, and a value that a codec cannot write is refused. */
 export class FakeMap<K, V> implements KernelMap<K, V> {

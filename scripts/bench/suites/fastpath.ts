@@ -1,4 +1,5 @@
 /** The product's LAN program on packets of 1 to 1M flows, everything on, beside the least that a tunnel can do. */
+import { LocalFib } from '../../../agent/kernel/fib/local.ts'
 import { initialiseFlowTable } from '../../../agent/kernel/flow-table.ts'
 import { mapUpdate } from '../../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
@@ -61,6 +62,9 @@ function open(random: Verify['random'], object = 'fastpath'): BenchPrograms {
   const programs = new BenchPrograms(object, random)
   initialiseFlowTable(programs.maps)
   configure(openMaps(programs.maps))
+  using fib = new LocalFib(programs.maps)
+  fib.set({ vrf: VRF, address: '10.2.0.0', prefixLength: 16 }, 1)
+  fib.set({ vrf: VRF + 1, address: '10.2.0.0', prefixLength: 16 }, 2)
   return programs
 }
 
@@ -141,8 +145,6 @@ function configure(maps: Maps): void {
   maps.peers.set(PEER, peer(SID, 0))
   maps.nexthops.set(1, { kind: nexthopKind.NH_PEER, flags: 0, reserved: 0, target: PEER })
   maps.nexthops.set(2, { kind: nexthopKind.NH_LAN, flags: 0, reserved: 0, target: LO })
-  maps.fib.set({ vrf: VRF, address: '10.2.0.0', prefixLength: 16 }, 1)
-  maps.fib.set({ vrf: VRF + 1, address: '10.2.0.0', prefixLength: 16 }, 2)
 }
 
 /** Hits are of this many flows, and none was sent yet. */

@@ -1,4 +1,6 @@
 /** A node without an agent: the real programs on real devices of one namespace, over maps that the test writes itself. */
+
+import { LocalFib } from '../../../agent/kernel/fib/local.ts'
 import type { FibKey } from '../../../agent/kernel/fib-key.ts'
 import { checkResult, linkCreate } from '../../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
@@ -40,6 +42,7 @@ export class StaticNode implements Disposable {
   readonly vaddr: string
   readonly maps: Maps
   readonly #programs: Programs
+  readonly #fib: LocalFib
   readonly #links: number[] = []
   /** WAN device -> the macvlan over it. */
   readonly #segmenters = new Map<string, number>()
@@ -51,6 +54,7 @@ export class StaticNode implements Disposable {
     this.vaddr = options.vaddr
     this.#programs = loadPrograms(findObjectFolder(), hooksFor(options.secure), { sizes: edgeSizes })
     this.maps = openMaps(this.#programs.maps)
+    this.#fib = new LocalFib(this.#programs.maps)
     // Below 1280 the kernel takes IPv6 off a device, and XFRM then builds no bundle for IPv6 packets (XfrmOutBundleGenError).
     const deviceMtu = Math.max(1280, options.mpMtu)
     namespace.run(`ip link add mp0 mtu ${deviceMtu} type veth peer name mp1 mtu ${deviceMtu}`)
@@ -181,12 +185,12 @@ export class StaticNode implements Disposable {
   addRoute(prefix: string, nexthop: Omit<Nexthop, 'reserved'>): void {
     const index = ++this.#nexthops
     this.maps.nexthops.set(index, { ...nexthop, reserved: 0 })
-    this.maps.fib.set(fibKey(prefix), index)
+    this.#fib.set(fibKey(prefix), index)
   }
 
   /** Changes the next hop of a prefix that has a route; flows hold its index and so follow at once. @returns what it was */
   changeRoute(prefix: string, change: Partial<Nexthop>): Nexthop {
-    const index = this.maps.fib.get(fibKey(prefix))
+    const index = this.#fib.get(fibKey(prefix))
     const nexthop = index === undefined ? undefined : this.maps.nexthops.get(index)
     if (index === undefined || !nexthop) throw new Error(`no route ${prefix}`)
     this.maps.nexthops.set(index, { ...nexthop, ...change })
@@ -204,6 +208,7 @@ export class StaticNode implements Disposable {
 
   [Symbol.dispose](): void {
     for (const link of this.#links) closeFd(link)
+    this.#fib[Symbol.dispose]()
     this.#programs.close()
   }
 }

@@ -1,0 +1,107 @@
+/**
+ * The four maps of the FIB as typed arrays over their pages, and the grace period after which no program reads what was replaced. Without libbpf: it
+ * has one callback for its messages, which only the agent's own thread may have.
+ */
+import { setTimeout } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import koffi from 'koffi'
+import { ABI_FIB_LINE_BYTES, ABI_FIB_UNIT, fibCodec, fibRootCodec, fibRouteCodec } from '../../../schema/abi.gen.ts'
+import { KernelError } from '../error.ts'
+import { errnoName, lastErrno, libc, type Pointer } from '../native.ts'
+
+/** An array map with BPF_F_MMAPABLE. */
+export interface ArrayFd {
+  fd: number
+  entries: number
+}
+
+/** The maps of these names. */
+export interface FibFds {
+  readonly fib: ArrayFd
+  readonly fib_roots: ArrayFd
+  readonly fib_lines: ArrayFd
+  readonly fib_routes: ArrayFd
+}
+
+/** All arrays are shared with the programs. */
+export interface FibMemory {
+  /** struct fib: half, vrfs. */
+  readonly head: Uint32Array
+  readonly roots: Uint32Array
+  readonly lines: Uint32Array
+  /** Record 0 is never used: 0 stands for none. */
+  readonly routes: Uint32Array
+  /** VRF numbers are below this. */
+  readonly vrfs: number
+  /** Units in each half of fib_lines. */
+  readonly halfUnits: number
+  /** Index of a root's first word. */
+  rootOf(half: number, vrf: number): number
+  /** Takes the pages out of the address space: no array may be used after that. */
+  close(): void
+}
+
+export const ROOT_WORDS = fibRootCodec.size / 4
+
+/** @param fds of maps whose values have the sizes of abi.h. @throws KernelError */
+export function mapFib(fds: FibFds): FibMemory {
+  const head = mapPages('fib', fds.fib, fibCodec.size)
+  const roots = mapPages('fib_roots', fds.fib_roots, fibRootCodec.size)
+  const lines = mapPages('fib_lines', fds.fib_lines, ABI_FIB_LINE_BYTES)
+  const routes = mapPages('fib_routes', fds.fib_routes, fibRouteCodec.size)
+  const vrfs = roots.entries >>> 1
+  return {
+    head: head.words,
+    roots: roots.words,
+    lines: lines.words,
+    routes: routes.words,
+    vrfs,
+    halfUnits: (lines.entries >>> 1) * (ABI_FIB_LINE_BYTES / ABI_FIB_UNIT),
+    rootOf: (half, vrf) => (half * vrfs + vrf) * ROOT_WORDS,
+    close: () => {
+      for (const pages of [head, roots, lines, routes]) pages.close()
+    },
+  }
+}
+
+const mmap: (at: null, length: number, protection: number, flags: number, fd: number, offset: number) => bigint =
+  libc.func('void *mmap(void *, size_t, int, int, int, int64)')
+const munmap: (at: Pointer, length: number) => number = libc.func('int munmap(void *, size_t)')
+const PROT_READ_WRITE = 3
+const MAP_SHARED = 1
+const MAP_FAILED = 2n ** 64n - 1n
+const PAGE = 4096
+
+/** All values of the map. @param size bytes of a value, a multiple of 8. @throws KernelError */
+export function mapPages(name: string, { fd, entries }: ArrayFd, size: number) {
+  const bytes = Math.ceil((entries * size) / PAGE) * PAGE
+  const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0)
+  if (address === MAP_FAILED || address === -1n)
+    throw new KernelError('map into memory', `map ${name}`, errnoName(lastErrno()))
+  const words = new Uint32Array(koffi.view(address, bytes), 0, (entries * size) / 4)
+  return { entries, words, close: () => munmap(address, bytes) }
+}
+
+const syscall = libc.func('long syscall(long, int, unsigned int, int)')
+/** asm/unistd.h */
+const SYS_membarrier = process.arch === 'arm64' ? 283 : 324
+const MEMBARRIER_CMD_GLOBAL = 1
+
+/** ms. A program runs for microseconds. */
+const LONG_ENOUGH = 1000
+
+/**
+ * Returns when every program that was running has ended: membarrier's global command waits for a grace period of RCU, which programs run under
+ * (kernel/sched/membarrier.c). It takes some milliseconds. A kernel with nohz_full does not offer it: then a second is waited.
+ */
+export function waitGrace(): void {
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LONG_ENOUGH)
+}
+
+/** The same beside the event loop. */
+export async function graceOver(): Promise<void> {
+  const result = await membarrier(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0)
+  if (result < 0) await setTimeout(LONG_ENOUGH)
+}
+const membarrier = promisify(syscall.async) as (...numbers: number[]) => Promise<number>

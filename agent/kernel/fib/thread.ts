@@ -1,0 +1,144 @@
+/** The FIB of the Linux port: hands everything to a worker thread, and starts another when it ends, which makes the table anew from the maps. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { KernelError } from '../error.ts'
+import type { FibKey } from '../fib-key.ts'
+import type { Fib, FibRoute, FibUsage } from '../port.ts'
+import type { FibFds } from './memory.ts'
+import type { Answer, Request, WorkerStart } from './messages.ts'
+import { ROUTE_WORDS, readRoute, writeRoute } from './route.ts'
+
+/** ms before a worker that ended is replaced. */
+const RESTART_MS = 100
+/** A request that this many workers ended over is given up. */
+const ATTEMPTS = 3
+
+type RequestBody = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never
+
+interface Pending {
+  request: Request
+  attempts: number
+  resolve(answer: Answer): void
+  reject(error: Error): void
+}
+
+export class FibThread implements Fib {
+  readonly #fds: FibFds
+  /** Without an answer, oldest first. All are safe to be done twice. */
+  readonly #pending = new Map<number, Pending>()
+  readonly #faults: ((error: Error) => void)[] = []
+  #worker: Worker | undefined
+  #restart: NodeJS.Timeout | undefined
+  #lastId = 0
+  #closed = false
+
+  constructor(fds: FibFds) {
+    this.#fds = fds
+    this.#start()
+  }
+
+  async apply(changes: readonly FibRoute[]): Promise<ReadonlyMap<number, KernelError>> {
+    const records = new Uint32Array(changes.length * ROUTE_WORDS)
+    for (const [index, change] of changes.entries()) writeRoute(records, index, change, change.nexthop)
+    const answer = await this.#ask({ what: 'apply', changes: records })
+    if (answer.what !== 'apply') throw new TypeError(`${answer.what} is no answer to apply`)
+    return new Map(
+      Array.from(answer.refused, ([index, code]) => {
+        const { vrf, address, prefixLength } = changes[index] as FibRoute
+        return [index, new KernelError('write', `fib ${vrf} ${address}/${prefixLength}`, code)] as const
+      }),
+    )
+  }
+
+  async entries(): Promise<[FibKey, number][]> {
+    const answer = await this.#ask({ what: 'records' })
+    if (answer.what !== 'records') throw new TypeError(`${answer.what} is no answer to records`)
+    const { records } = answer
+    return Array.from({ length: records.length / ROUTE_WORDS }, (_, index) => readRoute(records, index))
+  }
+
+  async usage(): Promise<FibUsage> {
+    const answer = await this.#ask({ what: 'usage' })
+    if (answer.what !== 'usage') throw new TypeError(`${answer.what} is no answer to usage`)
+    return answer.usage
+  }
+
+  onFault(handler: (error: Error) => void): void {
+    this.#faults.push(handler)
+  }
+
+  /** Packets go on by the table as it is. */
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#restart)
+    for (const { reject } of this.#pending.values()) reject(new KernelError('write', 'fib', 'ESHUTDOWN'))
+    this.#pending.clear()
+    this.#worker?.terminate().catch(() => {})
+  }
+
+  #ask(body: RequestBody): Promise<Answer> {
+    if (this.#closed) return Promise.reject(new KernelError('write', 'fib', 'ESHUTDOWN'))
+    return new Promise((resolve, reject) => {
+      const request: Request = { ...body, id: ++this.#lastId }
+      this.#pending.set(request.id, { request, attempts: 0, resolve, reject })
+      // Only what is waited for keeps the process alive.
+      this.#worker?.ref()
+      this.#worker?.postMessage(request)
+    })
+  }
+
+  #start(): void {
+    this.#restart = undefined
+    const worker = new Worker(workerFile(), { workerData: { fds: this.#fds } satisfies WorkerStart })
+    this.#worker = worker
+    if (this.#pending.size === 0) worker.unref()
+    let cause: unknown
+    worker.on('message', (answer: Answer) => this.#answered(answer))
+    worker.on('error', error => {
+      cause = error
+    })
+    worker.on('exit', code => this.#ended(cause ?? new Error(`exit code ${code}`)))
+    for (const { request } of this.#pending.values()) worker.postMessage(request)
+  }
+
+  #answered(answer: Answer): void {
+    if (answer.what === 'ready') {
+      if (answer.lost > 0)
+        this.#fault(new KernelError('rebuild', 'fib', 'ENOSPC', `no room any more for ${answer.lost} routes`))
+      return
+    }
+    this.#pending.get(answer.id)?.resolve(answer)
+    this.#pending.delete(answer.id)
+    if (this.#pending.size === 0) this.#worker?.unref()
+  }
+
+  #ended(cause: unknown): void {
+    this.#worker = undefined
+    if (this.#closed) return
+    const error = new KernelError('write', 'fib', 'EIO', 'its worker ended; the table stays as it is', { cause })
+    this.#fault(error)
+    // The oldest is what it was at.
+    const [first] = this.#pending
+    if (first && ++first[1].attempts >= ATTEMPTS) {
+      this.#pending.delete(first[0])
+      first[1].reject(error)
+    }
+    this.#restart = setTimeout(() => this.#start(), RESTART_MS)
+  }
+
+  #fault(error: Error): void {
+    for (const handler of this.#faults) handler(error)
+  }
+
+  /** Ends the worker as a fault would. For tests. */
+  async kill(): Promise<void> {
+    await this.#worker?.terminate()
+  }
+}
+
+/** Beside the bundle, or the source. */
+function workerFile(): string {
+  const bundled = join(import.meta.dirname, 'fib-worker.js')
+  return existsSync(bundled) ? bundled : join(import.meta.dirname, 'worker.ts')
+}

@@ -1,0 +1,175 @@
+/**
+ * The FIB's worker thread over real maps, and what packets see while it works, dies, and is followed by another:
+ *
+ *   FibThread -- worker.ts: FibEngine -- maps -- program `ask` (bpf/bench/fib.bpf.c), which this thread runs at the same time
+ */
+import { afterEach, expect, it } from 'vitest'
+import { FibThread } from '../../agent/kernel/fib/thread.ts'
+import { fibFds } from '../../agent/kernel/maps.ts'
+import type { FibRoute } from '../../agent/kernel/port.ts'
+import { formatBe32 } from '../../schema/address.ts'
+import { FibProbe, type Question } from '../../scripts/bench/fib/probe.ts'
+
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0).reverse()) close()
+})
+
+function setUp() {
+  const probe = new FibProbe({ fib_routes: 200_001, fib_lines: 2 ** 19, fib_roots: 16 })
+  closers.push(() => probe[Symbol.dispose]())
+  return { probe, thread: open(probe) }
+}
+
+function open(probe: FibProbe) {
+  const faults: Error[] = []
+  const thread = new FibThread(fibFds(probe.object.maps))
+  thread.onFault(error => faults.push(error))
+  closers.push(() => thread.close())
+  return Object.assign(thread, { faults })
+}
+
+/** 10.0.0.0/24 and on. */
+const subnet = (index: number, nexthop: number): FibRoute => ({
+  vrf: 1,
+  address: formatBe32(0x0a000000 + index * 256),
+  prefixLength: 24,
+  nexthop,
+})
+const hosts = (count: number): Question[] =>
+  Array.from({ length: count }, (_, index) => ({ vrf: 1, family: 4, words: [0x0a000001 + index * 256, 0, 0, 0] }))
+
+function answers(probe: FibProbe, count: number): number[] {
+  probe.ask(count)
+  return Array.from({ length: count }, (_, index) => probe.answer(index))
+}
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+it('shows packets every change when it says so', async () => {
+  const { probe, thread } = setUp()
+  for (const [index, question] of hosts(100).entries()) probe.put(index, question)
+  for (let nexthop = 1; nexthop < 50; nexthop++) {
+    await thread.apply(Array.from({ length: 100 }, (_, index) => subnet(index, nexthop)))
+    expect(new Set(answers(probe, 100))).toEqual(new Set([nexthop]))
+  }
+  await thread.apply(Array.from({ length: 100 }, (_, index) => subnet(index, 0)))
+  expect(new Set(answers(probe, 100))).toEqual(new Set([0]))
+  expect(thread.faults).toEqual([])
+})
+
+it('that dies in the middle of a large change leaves the old answers, and its successor makes the change', async () => {
+  const { probe, thread } = setUp()
+  const count = 100_000
+  for (const [index, question] of hosts(1000).entries()) probe.put(index, question)
+  await thread.apply(Array.from({ length: 1000 }, (_, index) => subnet(index, 1)))
+  const change = thread.apply(Array.from({ length: count }, (_, index) => subnet(index, 2)))
+  await new Promise(resolve => setTimeout(resolve, 30))
+  await thread.kill()
+  expect(answers(probe, 1000).every(answer => answer === 1 || answer === 2)).toBe(true)
+  const small = thread.apply([subnet(0, 3)])
+  let done = false
+  change.then(
+    () => {
+      done = true
+    },
+    () => {},
+  )
+  while (!done) {
+    expect(answers(probe, 1000).filter(answer => answer !== 1 && answer !== 2 && answer !== 3)).toEqual([])
+    await turn()
+  }
+  expect(await change).toEqual(new Map())
+  await small
+  expect(answers(probe, 1000)).toEqual([3, ...Array.from({ length: 999 }, () => 2)])
+  expect(thread.faults).toMatchObject([{ code: 'EIO' }])
+  expect((await thread.usage()).routes).toBe(count)
+}, 60_000)
+
+it('gives a change up over which workers die again and again', async () => {
+  const { thread } = setUp()
+  await thread.apply([subnet(0, 1)])
+  const outcome = thread
+    .apply(Array.from({ length: 150_000 }, (_, index) => subnet(index, 2)))
+    .catch((error: unknown) => error)
+  let over = false
+  outcome.then(
+    () => {
+      over = true
+    },
+    () => {},
+  )
+  while (!over) {
+    await thread.kill()
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  expect(await outcome).toMatchObject({ code: 'EIO' })
+  expect(thread.faults.length).toBeGreaterThanOrEqual(3)
+  expect(await thread.apply([subnet(1, 7)])).toEqual(new Map())
+}, 60_000)
+
+it('of a restarted agent rebuilds the table; packets get the old answers until then, and the same after', async () => {
+  const { probe, thread } = setUp()
+  const count = 50_000
+  for (const [index, question] of hosts(1000).entries()) probe.put(index, question)
+  await thread.apply(Array.from({ length: count }, (_, index) => subnet(index, 1 + (index % 7))))
+  const before = answers(probe, 1000)
+  thread.close()
+  for (let restart = 0; restart < 3; restart++) {
+    const next = open(probe)
+    const entries = next.entries()
+    let done = false
+    entries.then(
+      () => {
+        done = true
+      },
+      () => {},
+    )
+    while (!done) {
+      expect(answers(probe, 1000)).toEqual(before)
+      await turn()
+    }
+    expect((await entries).length).toBe(count)
+    expect(answers(probe, 1000)).toEqual(before)
+    next.close()
+  }
+}, 60_000)
+
+it('answers rightly while routes change a thousand times a second', async () => {
+  const { probe, thread } = setUp()
+  const count = 20_000
+  for (const [index, question] of hosts(count).entries()) probe.put(index, question)
+  // Even subnets stay; odd ones change between two next hops; every tenth comes and goes below 10.0.0.0/8.
+  const steady = [
+    { ...subnet(0, 100), prefixLength: 8 },
+    ...Array.from({ length: count / 2 }, (_, index) => subnet(index * 2, 1)),
+  ]
+  await thread.apply(steady)
+  const allowed = Array.from({ length: count }, (_, index) =>
+    index % 2 === 0 ? [1] : index % 10 === 5 ? [2, 100] : [2, 3, 100],
+  )
+  let changes = 0
+  let wrong = 0
+  let asked = 0
+  const end = performance.now() + 2000
+  const writer = (async () => {
+    while (performance.now() < end) {
+      const batch = Array.from({ length: 10 }, () => {
+        const index = 1 + 2 * Math.floor(Math.random() * (count / 2))
+        return subnet(index, index % 10 === 5 ? (changes % 2 ? 0 : 2) : 2 + (changes % 2))
+      })
+      changes += batch.length
+      await thread.apply(batch)
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
+  })()
+  while (performance.now() < end) {
+    for (const [index, answer] of answers(probe, count).entries()) if (!allowed[index]?.includes(answer)) wrong++
+    asked += count
+    await turn()
+  }
+  await writer
+  expect({ wrong, faults: thread.faults }).toEqual({ wrong: 0, faults: [] })
+  console.log(`${changes} changes, ${asked} look-ups`)
+  expect(changes).toBeGreaterThan(200)
+}, 30_000)
