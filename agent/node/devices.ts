@@ -76,7 +76,11 @@ export async function ensureDevices(kernel: KernelPort, options: { esp: boolean;
     'tx-tcp-mangleid-segmentation': false,
     'tx-tcp6-segmentation': false,
   })
-  if (ipsec0) await network.setLink(ipsec0.ifindex, { up: true })
+  if (ipsec0) {
+    // The programs choose the SA. Without this the kernel first searches all policies for each packet on its way to ipsec0, in vain.
+    network.setSysctl('ipv4/conf/ipsec0/disable_xfrm', '1')
+    await network.setLink(ipsec0.ifindex, { up: true })
+  }
   return { mp0, mp1, ipsec0, mtu: options.mtu }
 }
 

@@ -2,7 +2,7 @@
 /*
  * Puts one packet into MP and sends it out of its path.
  *
- *   handle -> session, path -> size -> room -> number, time, outer headers, tag -> neighbour
+ *   handle -> session, path -> size -> room -> number, time, outer headers, tag -> next hop
  *
  * Single packets only: each gets a number of its own. BPF_F_ADJ_ROOM_ENCAP_* is not used: it marks the skb as encapsulated, which a veth
  * carries into the next namespace, where encapsulating once more is then refused (-EALREADY).
@@ -12,6 +12,7 @@
 
 #include "checksum.h"
 #include "drop.h"
+#include "hop.h"
 #include "parse.h"
 #include "session.h"
 #include "tag.h"
@@ -110,6 +111,22 @@ static __always_inline __u8 traffic_class(const __u8 *inner)
 	return inner[0] >> 4 == 6 ? inner[0] << 4 | inner[1] >> 4 : inner[1];
 }
 
+/* Out of the path's WAN device: straight to the next hop that the kernel named a moment ago, else by asking it. */
+static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const struct path_conf *conf, const struct path_state *state,
+				 bool outer6)
+{
+	struct ethhdr *eth = reach(skb, 0, sizeof(*eth));
+
+	if (eth && hop_address(state, conf, eth)) {
+		eth->h_proto = outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+		skb->mark = 0;
+		return bpf_redirect(conf->ifindex, 0);
+	}
+	/* For wan_egress, which learns the next hop and clears it. */
+	skb->mark = handle;
+	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);
+}
+
 /* The payload is the IP packet behind the Ethernet header. */
 __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 {
@@ -157,9 +174,7 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	}
 	mp_write(to, &mp, session, state);
-	/* For wan_egress, which clears it. */
-	skb->mark = handle;
-	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);
+	return leave(skb, handle, conf, state, outer6);
 }
 
 #endif

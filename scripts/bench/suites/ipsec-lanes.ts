@@ -190,7 +190,7 @@ export function branchlineLane(name: string): Lane {
   ]
   const flags = ABI_NH_F_SECURE
   for (const [node, session, net, other] of ends) {
-    node.attach('wan', 'wan0')
+    node.addWan('wan0')
     node.addSession(session, { clear: mp, secure: secureMtu(mp) })
     node.addPort('lan0', `${net}.1`, '::')
     node.addRoute(`${net}.0/24`, { kind: nexthopKind.NH_LAN, flags, target: node.namespace.ifindex('lan0') })

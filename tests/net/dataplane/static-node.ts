@@ -101,6 +101,7 @@ export class StaticNode implements Disposable {
     const { namespace } = this
     namespace.run('ip link add ipsec0 mtu 1300 type xfrm external')
     namespace.run('ip link set ipsec0 up')
+    namespace.run('sysctl -qw net.ipv4.conf.ipsec0.disable_xfrm=1')
     for (const family of ['-4', '-6']) namespace.run(`ip ${family} rule add oif ipsec0 lookup 77`)
     namespace.run('ip route add default via 169.254.77.1 dev ipsec0 onlink table 77')
     namespace.run('ip -6 route add default via fe80::77 dev ipsec0 onlink table 77')
