@@ -38,6 +38,8 @@ const timersSchema = z.strictObject({
 const handshakeSchema = z.strictObject({
   /** ML-KEM beside X25519, so that what is recorded today stays secret from a quantum computer of tomorrow. */
   hybrid: hybridSchema.default('preferred'),
+  /** Threads that do a gateway's handshakes; absent: one less than there are CPUs, and at least one; 0: none, the main thread does them. */
+  workers: z.int().min(0).max(64).optional(),
 })
 
 const wanSchema = z.strictObject({

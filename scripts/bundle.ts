@@ -2,7 +2,7 @@
  * node scripts/bundle.ts [--no-source-maps] [entry] [outdir]    (npm run build; defaults: cli/main.ts, dist)
  * Bundles the command into <outdir>/branchline.js and puts the BPF objects into <outdir>/bpf. It starts ten times as fast as the packages it is
  * made of (STACK.md). What is imported lazily lies in chunks beside it: an agent neither reads nor keeps in memory what only the orchestrator
- * needs. What carries native code or wasm files stays outside and is resolved from node_modules at run time.
+ * needs; a worker thread is a file of its own. What carries native code or wasm files stays outside and is resolved from node_modules at run time.
  */
 
 import { chmodSync, cpSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,6 +10,7 @@ import { basename, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { build, type Plugin } from 'esbuild'
 import { version } from '../agent/version.ts'
+import { bundledWorker, WORKERS, type WorkerName } from '../agent/worker.ts'
 
 const EXTERNAL = [
   'koffi',
@@ -30,6 +31,10 @@ const { values, positionals } = parseArgs({
 const [entry = join(repo, 'cli/main.ts'), outdir = join(repo, 'dist')] = positionals
 const outfile = join(outdir, 'branchline.js')
 
+const workers = Object.fromEntries(
+  Object.entries(WORKERS).map(([name, file]) => [bundledWorker(name as WorkerName), join(repo, 'agent', file)]),
+)
+
 /** zod exports the messages of 50 languages, a third of its code, in a way that no bundler can leave out. */
 const englishOnly: Plugin = {
   name: 'english-only',
@@ -43,8 +48,7 @@ const englishOnly: Plugin = {
 // Chunks are named by what they hold: those of an earlier build would stay.
 for (const old of globSync('*.js{,.map}', { cwd: outdir })) rmSync(join(outdir, old))
 const { metafile } = await build({
-  // The FIB's worker is started by its file's name (agent/kernel/fib/thread.ts).
-  entryPoints: { branchline: entry, 'fib-worker': join(repo, 'agent/kernel/fib/worker.ts') },
+  entryPoints: { branchline: entry, ...workers },
   outdir,
   bundle: true,
   splitting: true,

@@ -1,6 +1,7 @@
 /**
  * Admission: from an authentic MP_INIT to installed sessions (seed A 0042-0043). Two halves, because the answer must name what is then installed:
  * `prepare` decides without touching the kernel, `install` puts the session in place; only then the answer leaves, so the edge's first packet finds it.
+ * Between the two a worker thread makes the answer, and others are prepared: what `prepare` gives away is taken at once.
  *
  * Nothing here makes routes: MP_INIT's first message can be replayed to a gateway that lost its memory. Routes follow the route session, which proves
  * that the edge holds the keys now.
@@ -106,7 +107,10 @@ export async function install(
   const { peer, grant, localSid, init, paths, esp, replaced } = admission
   const { node, peers, pool } = context
   const { tagTx, tagRx, esp: espKey } = responderView(secrets)
-  if (!peers.get(peer.node)) peers.add(peer)
+  if (peers.get(peer.node) !== peer) {
+    release(context, admission)
+    return false
+  }
   const earlier = peer.unproved
   if (earlier !== 0 && earlier !== init.replaces) {
     peers.removeSession(peer, earlier)
@@ -197,6 +201,7 @@ function newPeer(context: AdmissionContext, grant: GrantBody, init: InitPayload)
     security: grant.security,
     tell: undefined,
   })
+  context.peers.add(peer)
   return peer
 }
 
@@ -205,10 +210,16 @@ function sameKey(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Takes back what `prepare` set aside: the answer could not be sent. */
-export function abandon(context: AdmissionContext, { peer, fresh, localSid, paths }: Admission): void {
-  context.node.sessions.remove(localSid)
-  for (const { spiIn } of paths) context.node.sessions.releaseSpi(spiIn)
-  if (!fresh || context.peers.get(peer.node)) return
+export function abandon(context: AdmissionContext, admission: Admission): void {
+  const { peer, fresh } = admission
+  release(context, admission)
+  if (!fresh || context.peers.get(peer.node) !== peer || peer.sessions.size > 0) return
+  context.peers.remove(peer)
   context.pool.giveBack(peer.vaddr)
   if (peer.vrf) context.vrfs.leave(peer.vrf, peer.node)
+}
+
+function release({ node }: AdmissionContext, { localSid, paths }: Admission): void {
+  node.sessions.remove(localSid)
+  for (const { spiIn } of paths) node.sessions.releaseSpi(spiIn)
 }

@@ -5,6 +5,7 @@
  *   route session -> VRF tables -> FIB, and messages to the enterprise's other edges
  *   every probeMs: who is silent loses its routes; who is heard again gets them back
  */
+import { availableParallelism } from 'node:os'
 import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
 import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
@@ -12,9 +13,11 @@ import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { gatewaySizes } from '../kernel/sizes.ts'
 import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
+import { Load } from '../mp/load.ts'
 import type { ByteStream, Endpoint, Listener } from '../mp/net.ts'
 import { Prober } from '../mp/prober.ts'
 import { createResponder, type Responder, type ResponderResult } from '../mp/responder.ts'
+import { cryptoPool } from '../mp/responder-pool.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
@@ -40,6 +43,8 @@ export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 
   report: (event: Omit<NodeEvent, 'time'>) => void
 }
 
+/** Handshakes per second that a worker does with time to spare: no cookies are asked for up to here. */
+const RATE_PER_WORKER = 800
 /** An edge that never proves its keys is forgotten after so long. */
 const CONFIRM_MS = 10_000
 
@@ -88,12 +93,17 @@ export class Gateway {
       onError: error => node.log.error({ err: error }, 'routes not told'),
     })
     const context = this.#admissionContext()
+    const { workers = Math.max(1, availableParallelism() - 1) } = options.config.handshake
     this.#responder = createResponder({
       staticKey: options.identity.staticKey,
       ownGrant: options.identity.signedGrant,
       trust: options.identity.trust,
       now: Date.now,
       hybrid: options.config.handshake.hybrid,
+      ...(workers > 0 && {
+        crypto: cryptoPool({ workers, log: node.log }),
+        load: new Load({ now: Date.now, rate: RATE_PER_WORKER * workers, burst: RATE_PER_WORKER * workers }),
+      }),
       accept: (init, grant, { arrival }) => {
         const decision = prepare(context, init, grant, arrival)
         if (decision.kind === 'refused')
@@ -394,6 +404,7 @@ export class Gateway {
     this.#listener?.close()
     for (const peer of this.peers.all()) peer.route?.close('agent stops')
     this.#prober.close()
+    this.#responder.close()
     this.node.close()
   }
 }

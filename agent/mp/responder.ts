@@ -54,6 +54,7 @@ export interface CryptoPort {
   readonly pressure: 'none' | 'busy'
   /** @param from what comes from the same source stays in order. @returns false: there is no room, and nothing was taken */
   post(command: CryptoCommand, from: string): boolean
+  close(): void
 }
 
 /** `lost`: whoever had the initiation in its hands is gone. */
@@ -69,6 +70,7 @@ export const inlineCrypto: OpenCrypto = (options, reply) => {
       crypto.run(command)
       return true
     },
+    close() {},
   }
 }
 
@@ -160,6 +162,14 @@ export class Responder<S extends Source = Source> {
     this.#expire()
     const result = this.#take(bytes, source)
     if (result) this.#options.done(result, source)
+  }
+
+  /** What is under way has no outcome. */
+  close(): void {
+    this.#jobs.clear()
+    this.#bySender.clear()
+    this.#waiting.clear()
+    this.#crypto.close()
   }
 
   /** @returns undefined: the outcome comes later */

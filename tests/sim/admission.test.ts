@@ -50,6 +50,26 @@ describe('a gateway admits', () => {
     expect(await a.kernel.xfrm.associations()).toHaveLength(2)
   })
 
+  test('edges whose handshakes overlap in worker threads: each to a place of its own', async () => {
+    const node = anchor.gateway('gw2', '100.64.64.0/24')
+    const gw2 = await simulation.add({ name: 'gw2', node, wan: '192.0.2.2', workers: 2 })
+    await gw2.start()
+    const entries = [gatewayEntry(node, '192.0.2.2')]
+    const edges = await Promise.all(
+      Array.from({ length: 12 }, async (_, i) => {
+        const subnets = [{ prefix: `10.${i}.0.0/24`, reachable: true }]
+        const edge = anchor.edge(`edge-${i}`, acme, subnets, entries)
+        return simulation.add({ name: `edge-${i}`, node: edge, wan: `192.0.2.${10 + i}`, lan: `10.${i}.0.1/24` })
+      }),
+    )
+    await Promise.all(edges.map(edge => edge.start()))
+    await until('all up', () => edges.every(edge => edge.up))
+    await until('their routes', () => routesAt(gw2).length === 12)
+    const sessions = sessionsAt(gw2).map(([, session]) => session)
+    expect(new Set(sessions.map(({ peer }) => peer)).size).toBe(12)
+    expect(new Set(sessions.map(({ vaddrRemote }) => vaddrRemote)).size).toBe(12)
+  })
+
   test('no edge more than its pool has addresses; a place that becomes free is given again', async () => {
     const edges: Station[] = []
     for (const number of [1, 2, 3, 4]) edges.push(await branch(`edge-${number}`, number))

@@ -20,6 +20,8 @@ export interface StationSpec {
   lan?: string
   esp?: boolean
   timers?: AgentConfigInput['timers']
+  /** Threads for a gateway's handshakes; 0, the default: none. */
+  workers?: number
 }
 
 /** A machine: its kernel outlives its agents. */
@@ -60,6 +62,7 @@ export class Station {
       runDir: join(this.#directory, this.name),
       wan: [{ name: 'inet', interface: 'wan0' }],
       lan: this.#spec.lan ? [{ interface: 'lan0' }] : [],
+      handshake: { workers: this.#spec.workers ?? 0 },
       timers: { probeMs: 100, silentMs: 500, handshakeRetryMs: 200, graceMs: 200, ...this.#spec.timers },
     })
     this.agent = await Agent.start({

@@ -1,7 +1,6 @@
 /** The FIB of the Linux port: hands everything to a worker thread, and starts another when it ends, which makes the table anew from the maps. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
+import { startWorker } from '../../worker.ts'
 import { KernelError } from '../error.ts'
 import type { FibKey } from '../fib-key.ts'
 import type { Fib, FibRoute, FibUsage } from '../port.ts'
@@ -90,7 +89,7 @@ export class FibThread implements Fib {
 
   #start(): void {
     this.#restart = undefined
-    const worker = new Worker(workerFile(), { workerData: { fds: this.#fds } satisfies WorkerStart })
+    const worker = startWorker('fib', { fds: this.#fds } satisfies WorkerStart)
     this.#worker = worker
     if (this.#pending.size === 0) worker.unref()
     let cause: unknown
@@ -135,10 +134,4 @@ export class FibThread implements Fib {
   async kill(): Promise<void> {
     await this.#worker?.terminate()
   }
-}
-
-/** Beside the bundle, or the source. */
-function workerFile(): string {
-  const bundled = join(import.meta.dirname, 'fib-worker.js')
-  return existsSync(bundled) ? bundled : join(import.meta.dirname, 'worker.ts')
 }
