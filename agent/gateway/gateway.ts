@@ -12,10 +12,12 @@ import type { NodeEvent } from '../../schema/node-state.ts'
 import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { gatewaySizes } from '../kernel/sizes.ts'
+import { WorkQueue } from '../loop/queue.ts'
 import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
 import { Load } from '../mp/load.ts'
 import type { ByteStream, Endpoint, Listener } from '../mp/net.ts'
 import { Prober } from '../mp/prober.ts'
+import { queuedStream } from '../mp/queued-stream.ts'
 import { createResponder, type Responder, type ResponderResult } from '../mp/responder.ts'
 import { cryptoPool } from '../mp/responder-pool.ts'
 import { handleOf } from '../mp/session.ts'
@@ -60,6 +62,8 @@ export class Gateway {
   readonly #routeContext: RoutePeerContext
   readonly #ignored = new Map<string, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
+  /** What edges send on their route sessions. */
+  readonly #queue = new WorkQueue()
   #listener: Listener | undefined
   #tick: { stop(): void } | undefined
   #watch: NetworkWatch | undefined
@@ -89,6 +93,7 @@ export class Gateway {
     this.vrfs = new Vrfs({
       fib: node.fib,
       flush: () => this.#flush(),
+      busy: () => !this.#queue.empty,
       onTaken: (vrf, taken) => this.#reportTaken(vrf, taken),
       onError: error => node.log.error({ err: error }, 'routes not told'),
     })
@@ -238,7 +243,7 @@ export class Gateway {
   // Route sessions
 
   #onStream(stream: ByteStream): void {
-    acceptRouteSession(stream, {
+    acceptRouteSession(queuedStream(stream, this.#queue), {
       context: this.#routeContext,
       secretsOf: sid => this.peers.secretsOf(sid),
       peerOf: sid => this.peers.ofSession(sid),
@@ -401,6 +406,7 @@ export class Gateway {
     this.#watch?.close()
     for (const timer of this.#timers) clearTimeout(timer)
     this.vrfs.close()
+    this.#queue.clear()
     this.#listener?.close()
     for (const peer of this.peers.all()) peer.route?.close('agent stops')
     this.#prober.close()

@@ -15,6 +15,8 @@ export interface RelayOptions {
   /** What to tell of a prefix; undefined: it is gone. */
   entry: (vrf: Vrf, prefix: string) => RouteEntry | undefined
   onError: (error: unknown) => void
+  /** More announcements wait to be taken up. */
+  busy: () => boolean
 }
 
 /** Changes are collected for so long, so that a toggle of 1,000 edges is not a million messages. */
@@ -22,6 +24,8 @@ const BATCH_MS = 5
 /** A round that takes long is followed by a longer pause, in which more changes come together. */
 const PAUSE_PER_COST = 2
 const MAX_PAUSE_MS = 100
+/** A round waits for the end of a burst of announcements: a second message costs each member as much as the first. But not longer than this. */
+const PATIENCE_MS = 150
 
 export class Relay {
   readonly #options: RelayOptions
@@ -41,10 +45,16 @@ export class Relay {
     this.#schedule()
   }
 
-  #schedule(): void {
+  #schedule(waitedMs = 0): void {
     if (this.#closed || this.#running || this.#changed.size === 0) return
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
+      const waited = waitedMs + this.#pauseMs
+      if (this.#options.busy() && waited < PATIENCE_MS) {
+        this.#pauseMs = BATCH_MS
+        this.#schedule(waited)
+        return
+      }
       this.#running = true
       this.#round()
         .catch(this.#options.onError)

@@ -42,6 +42,8 @@ export interface VrfsOptions {
   onTaken?: (vrf: Vrf, taken: { owner: string; prefix: string }) => void
   /** What a round of telling threw. */
   onError?: (error: unknown) => void
+  /** More announcements wait to be taken up. */
+  busy?: () => boolean
 }
 
 const MAX_ID = ABI_MAX_VRFS - 1
@@ -63,6 +65,7 @@ export class Vrfs {
       prepare: vrf => this.#reconsider(vrf),
       entry: (vrf, prefix) => this.#entry(vrf, prefix),
       onError: options.onError ?? (() => {}),
+      busy: options.busy ?? (() => false),
     })
   }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { LoopDelay } from './delay.ts'
+import { WorkQueue } from './queue.ts'
 import { Slices } from './slices.ts'
 
 function block(ms: number): void {
@@ -35,4 +36,34 @@ test('long work in slices lets timers run', async () => {
   clearInterval(timer)
   expect(rests).toBeGreaterThan(3)
   expect(ticks).toBeGreaterThanOrEqual(rests - 1)
+})
+
+test('a queue does its work in order, a slice in each turn of the loop', async () => {
+  const queue = new WorkQueue()
+  const done: number[] = []
+  let turns = 0
+  const beside = () => {
+    turns += 1
+    turn = setImmediate(beside)
+  }
+  let turn = setImmediate(beside)
+  for (let index = 0; index < 40; index++)
+    queue.add(() => {
+      block(1)
+      done.push(index)
+    })
+  expect(queue.empty).toBe(false)
+  while (!queue.empty) await sleep(1)
+  clearImmediate(turn)
+  expect(done).toEqual(Array.from({ length: 40 }, (_, index) => index))
+  expect(turns).toBeGreaterThan(4)
+})
+
+test('a queue that is cleared does nothing more', async () => {
+  const queue = new WorkQueue()
+  let done = 0
+  queue.add(() => done++)
+  queue.clear()
+  await sleep(5)
+  expect([done, queue.empty]).toEqual([0, true])
 })

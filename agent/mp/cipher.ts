@@ -15,14 +15,16 @@ export type AeadKey = Uint8Array | KeyObject
 
 /** @returns ciphertext followed by the 16-byte tag */
 export function seal(aead: Aead, key: AeadKey, nonce: Uint8Array, ad: Uint8Array, plaintext: Uint8Array): Buffer {
-  // Two calls because the overloads of node:crypto do not take a union.
-  const cipher =
-    aead === 'aes-256-gcm' ? createCipheriv(aead, key, nonce, OPTIONS) : createCipheriv(aead, key, nonce, OPTIONS)
+  const cipher = makeCipher(aead, key, nonce)
   cipher.setAAD(ad, { plaintextLength: plaintext.length })
   const body = cipher.update(plaintext)
   cipher.final()
   return Buffer.concat([body, cipher.getAuthTag()], body.length + TAG_LENGTH)
 }
+
+// Two calls because the overloads of node:crypto do not take a union.
+const makeCipher = (aead: Aead, key: AeadKey, nonce: Uint8Array) =>
+  aead === 'aes-256-gcm' ? createCipheriv(aead, key, nonce, OPTIONS) : createCipheriv(aead, key, nonce, OPTIONS)
 
 /** @returns the plaintext, or undefined when `sealed` is not what `seal` made with the same key, nonce and associated data */
 export function open(
@@ -80,6 +82,25 @@ export class CipherState {
     const sealed = seal(this.#aead, this.#key, this.#nextNonce(), ad, plaintext)
     this.#count++
     return sealed
+  }
+
+  /**
+   * As `seal`, of a message in pieces, into `target` from `at` on: a long message is not copied, which costs three times what its encryption does.
+   * @returns where the tag ends
+   */
+  sealInto(ad: Uint8Array, pieces: readonly Uint8Array[], target: Uint8Array, at: number): number {
+    const plaintextLength = pieces.reduce((sum, piece) => sum + piece.length, 0)
+    const cipher = makeCipher(this.#aead, this.#key, this.#nextNonce())
+    cipher.setAAD(ad, { plaintextLength })
+    let end = at
+    for (const piece of pieces) {
+      target.set(cipher.update(piece), end)
+      end += piece.length
+    }
+    cipher.final()
+    target.set(cipher.getAuthTag(), end)
+    this.#count++
+    return end + TAG_LENGTH
   }
 
   /** A message that fails does not use up a number. */

@@ -43,13 +43,15 @@ export class Heartbeat {
 
   #tick(): void {
     const { intervalMs, deadlineMs, schedule, beat, silent } = this.#options
-    this.#silentMs = this.#heard ? 0 : this.#silentMs + intervalMs
+    const heard = this.#heard
+    this.#silentMs = heard ? 0 : this.#silentMs + intervalMs
     this.#heard = false
     if (this.#silentMs >= deadlineMs) {
       silent(this.#silentMs)
       return
     }
-    beat()
+    // Who speaks need not be asked: of two ends that both would, one does.
+    if (!heard) beat()
     if (!this.#stopped) this.#cancel = schedule(intervalMs, () => this.#tick())
   }
 }

@@ -36,12 +36,11 @@ export class RecordWriter {
   /** @param data at most `MAX_RECORD` bytes. @param more the message goes on in the next record */
   seal(data: Uint8Array, more: boolean): Buffer {
     if (data.length > MAX_RECORD) throw new RangeError(`a record of ${data.length} bytes`)
-    const plaintext = Buffer.allocUnsafe(1 + data.length)
-    plaintext[0] = more ? FLAG_MORE : 0
-    plaintext.set(data, 1)
-    const length = Buffer.alloc(LENGTH_FIELD)
-    length.writeUInt32BE(plaintext.length + TAG_LENGTH)
-    return Buffer.concat([length, this.#cipher.seal(length, plaintext)])
+    const record = Buffer.allocUnsafe(LENGTH_FIELD + 1 + data.length + TAG_LENGTH)
+    record.writeUInt32BE(record.length - LENGTH_FIELD)
+    const flags = Uint8Array.of(more ? FLAG_MORE : 0)
+    this.#cipher.sealInto(record.subarray(0, LENGTH_FIELD), [flags, data], record, LENGTH_FIELD)
+    return record
   }
 
   rekey(key: Uint8Array): void {
