@@ -148,6 +148,9 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 	length = skb->len - L3 + more;
 	if (length > conf->mtu)
 		return DROP(DROP_TOO_BIG);
+	if (make_room(skb, inner6, outer6, more))
+		return DROP(DROP_REWRITE);
+
 	/* The clock and the atomics wait for all that is under way: behind them the tag can be computed beside what follows. */
 	now = clock_precise();
 	mp_fill(&mp, type, handle, session, state, now);
@@ -155,9 +158,6 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 	peer = peer_of(session->peer);
 	if (peer)
 		mp.policy_version = bpf_htonl(peer->policy_version);
-
-	if (make_room(skb, inner6, outer6, more))
-		return DROP(DROP_REWRITE);
 	if (outer6) {
 		struct outer6 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
 

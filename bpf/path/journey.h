@@ -49,6 +49,7 @@ struct journey {
 	struct flow_key key;   /* VRF, addresses, ports: written by parse.h, vrf by the entry function */
 	__u32 length;	       /* of the IP packet, headers included; of a GSO packet: of the whole */
 	__u32 segment;	       /* largest IP packet that will leave: `length`, or what a GSO segment will have */
+	__u32 gso_size;	       /* of a segment's payload; 0: a single packet */
 	__u32 handle;	       /* path it came by, 0 from the LAN */
 	__u32 peer;	       /* peer it came from; from the LAN: unused */
 	__u32 flow_slot;       /* of its flow in the flow table; FLOW_NO_SLOT and up: not remembered */

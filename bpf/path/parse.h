@@ -60,7 +60,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct journey *j, 
 	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return DROP(DROP_INNER_MALFORMED);
 	/* BIG TCP: a GSO packet above 64 kB says 0. */
-	j->length = skb->gso_size ? skb->len - L3 : bpf_ntohs(ip->tot_len);
+	j->length = j->gso_size ? skb->len - L3 : bpf_ntohs(ip->tot_len);
 	if (j->length < ip->ihl * 4 || j->length > skb->len - L3)
 		return DROP(DROP_INNER_MALFORMED);
 	fragment = bpf_ntohs(ip->frag_off);
@@ -84,7 +84,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct journey *j, 
 
 	if (!ip || ip->version != 6)
 		return DROP(DROP_INNER_MALFORMED);
-	j->length = skb->gso_size ? skb->len - L3 : sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	j->length = j->gso_size ? skb->len - L3 : sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	if (j->length > skb->len - L3)
 		return DROP(DROP_INNER_MALFORMED);
 	j->family = FAMILY_IPV6;
@@ -170,8 +170,8 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct journey *j, st
 	default:
 		return GO_ON;
 	}
-	if (skb->gso_size)
-		j->segment = j->l4 - L3 + header + skb->gso_size;
+	if (j->gso_size)
+		j->segment = j->l4 - L3 + header + j->gso_size;
 	/* All fragments of a packet are one flow, and only the first knows its ports. */
 	if (j->fragment != FRAGMENT_NONE)
 		return GO_ON;
@@ -186,6 +186,7 @@ __noinline int parse(struct __sk_buff *skb, struct journey *j __nonnull)
 	struct protocol protocol;
 	int result;
 
+	j->gso_size = skb->gso_size;
 	if (ethertype_of(skb).value == bpf_htons(ETH_P_IP))
 		result = parse_ipv4(skb, j, &protocol);
 	else

@@ -28,7 +28,7 @@ static __always_inline int refuse(struct journey *j, enum drop_reason reason, en
 /* Ethernet pads short frames; behind a tunnel header padding would be payload. */
 static __always_inline int trim_padding(struct __sk_buff *skb, const struct journey *j)
 {
-	if (!skb->gso_size && skb->len > L3 + j->length && bpf_skb_change_tail(skb, L3 + j->length, 0))
+	if (!j->gso_size && skb->len > L3 + j->length && bpf_skb_change_tail(skb, L3 + j->length, 0))
 		return DROP(DROP_REWRITE);
 	return GO_ON;
 }
