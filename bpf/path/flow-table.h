@@ -49,16 +49,21 @@ static __always_inline bool flow_is(const struct flow *flow, const struct flow_n
 }
 
 /*
- * Which of two slots holds the id, if one does: 1 when it is the second. Arithmetic, hidden from clang, where a branch would do: it could not
- * be predicted, and one on what is still on its way from memory costs that way again.
+ * 1 or 0, by arithmetic that is hidden from clang: a branch here could not be predicted, and one on what is still on its way from memory
+ * costs that way again.
  */
-static __always_inline __u32 which(const struct flow_line *line, const struct flow_name *name)
+static __always_inline __u64 is_zero(__u64 value)
 {
-	__u64 differs = (line->slots[1].id_low ^ name->id_low) | (line->slots[1].id_high ^ name->id_high);
-	__u64 negative = -differs;
+	__u64 negative = -value;
 
 	asm volatile("" : "+r"(negative));
-	return (differs | negative) >> 63 ^ 1;
+	return (value | negative) >> 63 ^ 1;
+}
+
+/* Which of two slots holds the id, if one does: 1 when it is the second. */
+static __always_inline __u32 which(const struct flow_line *line, const struct flow_name *name)
+{
+	return is_zero((line->slots[1].id_low ^ name->id_low) | (line->slots[1].id_high ^ name->id_high));
 }
 
 /* NULL: it is not in the table. */
@@ -93,32 +98,36 @@ static __always_inline __u32 flow_life(__u8 state)
 					 FLOW_LIFE_NEW;
 }
 
-/* How many slots of a line and its neighbour are free, and the best of them. */
-static __always_inline __u32 pair_free(__u32 line, __u32 *slot)
+/* Tables of 16 nibbles: how many of four bits are set, and which is the lowest. */
+#define BITS_SET(mask) (0x4332322132212110ULL >> (mask) * 4 & 15)
+#define LOWEST_SET(mask) (0x0102010301020100ULL >> (mask) * 4 & 15)
+
+/* Which slots of a line and its neighbour are free: a bit each. */
+static __always_inline __u32 pair_free(__u32 line)
 {
-	__u32 free = 0;
+	struct flow_line *mine = flow_line(line), *neighbour = flow_line(line ^ 1);
 
-	for (__u32 i = 4; i-- > 0;) {
-		__u32 candidate = (line ^ i / 2) * 2 + i % 2;
-		struct flow *flow = flow_at(candidate);
-
-		if (!flow || READ_ONCE(flow->id_high))
-			continue;
-		free++;
-		*slot = candidate;
-	}
-	return free;
+	if (!mine || !neighbour)
+		return 0;
+	return is_zero(READ_ONCE(mine->slots[0].id_high)) | is_zero(READ_ONCE(mine->slots[1].id_high)) << 1 |
+	       is_zero(READ_ONCE(neighbour->slots[0].id_high)) << 2 | is_zero(READ_ONCE(neighbour->slots[1].id_high)) << 3;
 }
 
-/* At the first line, unless that pair has but one slot left and the second has more. FLOW_NO_SLOT: all are taken. */
+/* The first of the first line and its neighbour, unless they have but one left and the second more. FLOW_NO_SLOT: all are taken. */
 static __always_inline __u32 flow_free_slot(const struct flow_name *name)
 {
-	__u32 slot = FLOW_NO_SLOT, other = FLOW_NO_SLOT;
-	__u32 free = pair_free(name->line[0], &slot);
+	__u32 line = name->line[0], free = pair_free(line), other;
 
-	if (free > 1)
-		return slot;
-	return pair_free(name->line[1], &other) > free ? other : slot;
+	if (BITS_SET(free) <= 1) {
+		other = pair_free(name->line[1]);
+		if (BITS_SET(other) > BITS_SET(free)) {
+			line = name->line[1];
+			free = other;
+		}
+	}
+	if (!free)
+		return FLOW_NO_SLOT;
+	return (line * 2 ^ (LOWEST_SET(free) & 2)) + (LOWEST_SET(free) & 1);
 }
 
 /* Whose slot a new flow may take: the longest silent one's of those that are not established or have outlived themselves. */

@@ -25,10 +25,10 @@ static __always_inline bool flow_answered(const struct journey *j, const struct 
 }
 
 /*
- * Asks whether a flow is established: at its second packet, when most are, once more at the 16th, and at the 64th it is in any case. Each
- * question may cost a cache miss. Of TCP a packet counts that acknowledges: the answer to a forged SYN, repeated as it may be, does not.
+ * Asks whether a flow is established: at its 4th packet, once more at the 16th, and at the 64th it is in any case. The question costs cache
+ * misses, and shorter flows are gone before it matters. Of TCP a packet counts that acknowledges: the answer to a forged SYN, repeated as it may be, does not.
  */
-#define TIME_TO_SETTLE(packets) ((packets) == 2 || (packets) == 16 || (packets) == FLOW_MANY)
+#define TIME_TO_SETTLE(packets) ((packets) == 4 || (packets) == 16 || (packets) == FLOW_MANY)
 
 __noinline int flow_settle(struct journey *j __nonnull)
 {
