@@ -115,8 +115,8 @@ struct nexthop {
  */
 enum fib_kind {
 	FIB_ANSWER = 0,		/* bits 0 to 14: index into nexthops; 0: the VRF's default */
-	FIB_TABLE = 1,		/* u32 words[2^bits] */
-	FIB_BITMAP = 2,		/* by 6 bits: u64 with a bit where another value begins, then the values, u16 each */
+	FIB_BITMAP = 1,		/* by 6 bits: u64 with a bit where another value begins, then the values, u16 each */
+	FIB_TABLE = 2,		/* u32 words[2^bits] */
 	/* Ranges of 32 bits: sorted inclusive upper bounds, a value for each range and one for what is above. */
 	FIB_SHORT = 3,		/* u32 bounds[2]; u16 values[3] */
 	FIB_LINE = 4,		/* u32 bounds[10]; u16 values[11] */

@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x8382a8a7a43ff801n
+export const ABI_HASH = 0xa97abd781804bc7fn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -230,8 +230,8 @@ export const eventTypeNames: Readonly<Record<number, string>> = {
 /** enum fib_kind */
 export const fibKind = {
   FIB_ANSWER: 0,
-  FIB_TABLE: 1,
-  FIB_BITMAP: 2,
+  FIB_BITMAP: 1,
+  FIB_TABLE: 2,
   FIB_SHORT: 3,
   FIB_LINE: 4,
   FIB_LINES: 5,
@@ -239,8 +239,8 @@ export const fibKind = {
 /** Value -> name without its prefix. */
 export const fibKindNames: Readonly<Record<number, string>> = {
   0: 'answer',
-  1: 'table',
-  2: 'bitmap',
+  1: 'bitmap',
+  2: 'table',
   3: 'short',
   4: 'line',
   5: 'lines',

@@ -123,7 +123,7 @@ static __always_inline __u16 fib_lines_of(__u32 byte, __u64 ahead)
 	return line ? fib_one_line(byte + FIB_LINE_BYTES * (1 + fib_rank((__u32 *)line, 15, ahead >> 32)), ahead) : 0;
 }
 
-/* The value for the range that the bits ahead fall into. A global function, as fib_find is: the verifier walks it once by itself. */
+/* The value for the range that the bits ahead fall into. A global function, as those below: the verifier walks each once by itself. */
 __noinline __u32 fib_ranges(__u32 word, __u64 ahead)
 {
 	__u32 byte = FIB_WORD_BYTE(word);
@@ -140,9 +140,20 @@ __noinline __u32 fib_ranges(__u32 word, __u64 ahead)
 	}
 }
 
-/* From a root's word to the answer; 0: no prefix but the default fits. */
-static __always_inline __u32 fib_walk(__u32 word, struct fib_cursor cursor)
+/* All ones for 0, else 0. By arithmetic: whether there is a route is as good as random, and a mispredicted branch costs more than the look-up. */
+static __always_inline __u32 fib_if_zero(__u32 answer)
 {
+	__s32 sign = answer - 1;
+
+	asm("" : "+r"(sign));
+	return sign >> 31;
+}
+
+/* From a word to the answer, step by step; 0: no prefix fits. `offset`: bits of the address that led to the word. */
+__noinline __u32 fib_walk(__u32 word, __u64 high, __u64 low, __u32 offset)
+{
+	struct fib_cursor cursor = { high, low, offset & 31 };
+
 	for (int step = 0; step < FIB_STEPS && FIB_WORD_KIND(word) != FIB_ANSWER; step++) {
 		__u32 kind = FIB_WORD_KIND(word), bits = FIB_WORD_BITS(word), next;
 		__u64 ahead = fib_ahead(&cursor);
@@ -161,12 +172,29 @@ static __always_inline __u32 fib_walk(__u32 word, struct fib_cursor cursor)
 	return word & ~FIB_DEEPER;
 }
 
+/*
+ * The same, short for large IPv4 tables: in the directory an address finds an answer or a bitmap, which of both nobody can predict. So the bitmap is
+ * read in either case, and masked out.
+ */
+static __always_inline __u32 fib_match(__u32 word, __u64 high, __u64 low)
+{
+	__u32 bits = FIB_WORD_BITS(word), mask, value;
+
+	if (FIB_WORD_KIND(word) != FIB_TABLE)
+		return fib_walk(word, high, low, 0);
+	word = fib_word(FIB_WORD_BYTE(word) + (__u32)(high >> (64 - bits)) * sizeof(word));
+	if (FIB_WORD_KIND(word) > FIB_BITMAP)
+		return fib_walk(word, high, low, bits);
+	mask = -FIB_WORD_KIND(word);
+	value = (fib_bitmap(FIB_WORD_BYTE(word & mask), high << bits) & mask) | (word & ~mask);
+	return value & FIB_DEEPER ? fib_walk(word, high, low, bits) : value;
+}
+
 __noinline __u32 fib_find(__u32 vrf, __u32 family, __u64 high, __u64 low)
 {
-	struct fib_cursor cursor = { high, low, 0 };
 	struct fib_root *root;
 	struct fib *table;
-	__u32 index = 0, answer;
+	__u32 index = 0, answer, rest;
 
 	table = bpf_map_lookup_elem(&fib, &index);
 	if (!table || vrf >= table->vrfs)
@@ -175,8 +203,9 @@ __noinline __u32 fib_find(__u32 vrf, __u32 family, __u64 high, __u64 low)
 	root = bpf_map_lookup_elem(&fib_roots, &index);
 	if (!root)
 		return 0;
-	answer = fib_walk(family == FAMILY_IPV4 ? root->word4 : root->word6, cursor);
-	return answer ?: family == FAMILY_IPV4 ? root->default4 : root->default6;
+	answer = fib_match(family == FAMILY_IPV4 ? root->word4 : root->word6, high, low);
+	rest = family == FAMILY_IPV4 ? root->default4 : root->default6;
+	return answer | (rest & fib_if_zero(answer));
 }
 
 /* Index into nexthops; 0: no route. `address` is 16 bytes, an IPv4 one mapped. */

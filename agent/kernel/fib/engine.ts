@@ -142,7 +142,7 @@ export class FibEngine {
     }
     this.#takeBack(steps)
     const middle = (from + to) >>> 1
-    if (this.#reclaim() || this.#pack()) this.#applyPart(changes, order, from, to, refused)
+    if (this.reclaim() || this.#pack()) this.#applyPart(changes, order, from, to, refused)
     else if (middle === from) refused.set(order ? (order[from] as number) : from, 'ENOSPC')
     else {
       this.#applyPart(changes, order, from, middle, refused)
@@ -196,7 +196,7 @@ export class FibEngine {
   }
 
   /** Waits for the end of a grace period and frees what was replaced before. @returns false when nothing was */
-  #reclaim(): boolean {
+  reclaim(): boolean {
     const words = [...this.#leaving, ...this.#tree.takeRetired()]
     this.#leaving = []
     if (words.length === 0) return false

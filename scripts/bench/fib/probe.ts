@@ -71,12 +71,12 @@ export class FibProbe implements Disposable {
     return this.#questions.words[index * QUESTION_WORDS + 6] as number
   }
 
-  /** Has the kernel answer questions 0 to `count` - 1. */
-  ask(count: number): void {
+  /** Has the kernel answer questions 0 to `count` - 1, from the FIB or from the LPM_TRIE beside it. */
+  ask(count: number, program: 'ask' | 'ask_lpm' = 'ask'): void {
     const packet = new Uint8Array(64)
     for (let first = 0; first < count; first += ANSWERS_PER_RUN) {
       new DataView(packet.buffer).setUint32(0, first, true)
-      runProgram(this.program('ask'), { packet })
+      runProgram(this.program(program), { packet })
     }
   }
 
