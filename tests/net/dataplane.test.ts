@@ -2,8 +2,17 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { nexthopKind } from '../../schema/abi.gen.ts'
 import { Branches } from './dataplane/branches.ts'
+import type { Namespace } from './dataplane/namespace.ts'
 import { capture, connectError, ping, sendProbe, transfer } from './dataplane/traffic.ts'
 import { CANARY } from './dataplane/transfer.ts'
+
+/** Packets that a device has received. */
+function received(namespace: Namespace, device: string): number {
+  const [link] = JSON.parse(namespace.run(`ip -s -j link show dev ${device}`)) as {
+    stats64: { rx: { packets: number } }
+  }[]
+  return link?.stats64.rx.packets ?? 0
+}
 
 describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
   let branches: Branches
@@ -12,8 +21,13 @@ describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
   })
   afterAll(() => branches[Symbol.dispose]())
 
-  it.each(['10.2.0.2', 'fd02::2'])('answers pings to %s', address => {
+  it.each(['10.2.0.2', 'fd02::2'])('answers pings to %s, whose packets become MP where they come in', address => {
+    const nodes = [branches.edges.a, branches.gateway, branches.edges.b]
+    const before = nodes.map(({ namespace }) => received(namespace, 'mp1'))
     expect(ping(branches.hosts.a, address, 50)).toBe(50)
+    // 50 and 50 answers; a few are a new device's own.
+    for (const [index, { namespace }] of nodes.entries())
+      expect(received(namespace, 'mp1') - (before[index] ?? 0)).toBeLessThan(20)
   })
 
   it.each(['10.2.0.2', 'fd02::2'])('carries 50 MB to %s, and nothing but MP on the WAN', async address => {
