@@ -15,8 +15,15 @@ import type { WanLink } from './links.ts'
 /** Last address of the virtual range; belongs to nobody. */
 export const DUMMY_NEIGHBOUR = '100.127.255.254'
 export const VIRTUAL_RANGE = '100.64.0.0/10'
-/** Routing table of what the programs redirect into ipsec0; the number is the MP port's, so people recognise it. */
+/** Routing table of the IPv6 packets that the programs redirect into ipsec0; the number is the MP port's, so people recognise it. */
 export const TABLE = 2426
+/**
+ * The kernel's table `default`, which it asks when no other has a route: here that of IPv4 packets to ipsec0. A rule, any rule, makes the kernel
+ * walk all rules in every IPv4 look-up of the machine and check every source address, a tenth of what a small packet costs. What else is led
+ * to ipsec0 has no route anywhere else and no path handle: it is dropped there. IPv6 has no such table.
+ */
+const LAST_TABLE = 253
+const LAST_METRIC = 2426
 const RULE_PRIORITY = 2426
 /** Of ipsec0: above any path's; sizes are checked by the programs before. */
 const IPSEC_MTU = 9000
@@ -99,11 +106,16 @@ export function wantDevices(reconciler: Reconciler, { mp0, mp1, ipsec0, mtu }: D
     },
   })
   if (!ipsec0) return
-  const route = { ifindex: ipsec0.ifindex, onlink: true, table: TABLE, protocol: 4 }
-  reconciler.want({ kind: 'route', value: { ...route, destination: '0.0.0.0/0', gateway: DUMMY_NEIGHBOUR } })
-  reconciler.want({ kind: 'route', value: { ...route, destination: '::/0', gateway: 'fe80::1' } })
-  for (const family of [4, 6] as const)
-    reconciler.want({ kind: 'rule', value: { family, outInterface: 'ipsec0', table: TABLE, priority: RULE_PRIORITY } })
+  const route = { ifindex: ipsec0.ifindex, onlink: true, protocol: 4 }
+  reconciler.want({
+    kind: 'route',
+    value: { ...route, destination: '0.0.0.0/0', gateway: DUMMY_NEIGHBOUR, table: LAST_TABLE, metric: LAST_METRIC },
+  })
+  reconciler.want({ kind: 'route', value: { ...route, destination: '::/0', gateway: 'fe80::1', table: TABLE } })
+  reconciler.want({
+    kind: 'rule',
+    value: { family: 6, outInterface: 'ipsec0', table: TABLE, priority: RULE_PRIORITY },
+  })
 }
 
 /** MP brings packets from virtual addresses in on a WAN device: strict reverse-path filtering would drop them. */

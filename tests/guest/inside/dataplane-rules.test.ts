@@ -75,6 +75,13 @@ describe('with a WAN of MTU 1500', () => {
     })
   })
 
+  it('what the node itself sends to where it has no route ends at ipsec0', async () => {
+    const { a } = branches.edges
+    const drops = await dropsOf(a, () => expect(ping(a.namespace, '192.0.2.1', 3)).toBe(0))
+    // The sender is told that there is no buffer for its packet, and ping tries again.
+    expect(Object.keys(drops)).toEqual(['no-sa'])
+  })
+
   it('without a session or without an SA nothing leaves', async () => {
     const { a } = branches.edges
     const session = a.maps.sessions.get(0x100)
