@@ -14,6 +14,10 @@ const receivedSchema = z.object({
   foreign: z.int(),
   next: z.int(),
   longestGapMs: z.int(),
+  /** losses in a row count once */
+  lostRuns: z.int(),
+  /** one way */
+  delayUs: z.object({ min: z.int(), median: z.int(), p99: z.int(), max: z.int(), mean: z.int() }),
 })
 
 export type FlowResult = z.infer<typeof sentSchema> & z.infer<typeof receivedSchema> & { readonly lost: number }

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import type { Security } from '../../schema/common.ts'
 import { LabError } from './error.ts'
 import { findGuestMachine, startGuestMachine } from './guest-machine.ts'
+import { impairFromTopology } from './impairment.ts'
 import { type ExecOptions, type ExecResult, interruptible, type Machine, run, sh } from './machine.ts'
 import { nativeMachine } from './native.ts'
 import { buildScript, namespacePath } from './network.ts'
@@ -61,6 +62,7 @@ export class Lab {
     const machine = kind === 'native' ? host : await startGuestMachine(options.id, options.detach, boot)
     const lab = new Lab(dir, topology, interruptible(machine, options.signal), security)
     await lab.#build()
+    await impairFromTopology(lab)
     return lab
   }
 

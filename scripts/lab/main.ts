@@ -6,6 +6,8 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { securitySchema } from '../../schema/common.ts'
 import { down, exec, list, runScenario, shell, status, up } from './commands.ts'
 import { explain, LabError } from './error.ts'
+import { impair } from './impairment/command.ts'
+import { IMPAIR_OPTIONS, IMPAIR_USAGE } from './impairment/words.ts'
 import type { MachineChoice } from './site.ts'
 
 const USAGE = `usage: npm run lab                                 tell the story instant-vpn, with 3 timed toggles instead of 20
@@ -16,12 +18,16 @@ const USAGE = `usage: npm run lab                                 tell the story
        npm run lab -- status | down
        npm run lab -- exec <node> -- <command…>    in the node's network namespace
        npm run lab -- shell <node>
+       npm run lab -- impair <node> <link> [--delay 20ms --loss 1% …] [--json]
+                                                   makes a WAN link worse, or good again with --clear
 
   --native          nodes on this host even if its kernel has no ESP (segments are then carried in clear)
   --guest           nodes in the QEMU guest (default where this kernel has no ESP)
   --security esp|clear
   --topology <name> a file of vagrant/topologies (default two-branches)
-  --id <id>         a lab beside others (default main; stories have their own)`
+  --id <id>         a lab beside others (default main; stories have their own)
+
+${IMPAIR_USAGE}`
 
 /** A visitor sees the toggle a few times; `run instant-vpn` measures it 20 times. */
 const VISITOR_TOGGLES = 3
@@ -36,6 +42,7 @@ const OPTIONS = {
   security: { type: 'string' },
   topology: { type: 'string', default: 'two-branches' },
   id: { type: 'string' },
+  ...IMPAIR_OPTIONS,
   help: { type: 'boolean', default: false },
 } as const satisfies ParseArgsConfig['options']
 
@@ -91,6 +98,10 @@ async function command(): Promise<number> {
       return exec(id, rest[0] ?? usage('exec <node> -- <command…>'), rest.slice(1), interrupt.signal)
     case 'shell':
       return shell(id, one(rest, 'shell <node>'))
+    case 'impair': {
+      const [node, link] = two(rest, 'impair <node> <link>')
+      return impair(id, { node, link }, values)
+    }
     default:
       return usage(`no command ${verb}`)
   }
@@ -121,6 +132,11 @@ function count(text: string | undefined): { count?: number } {
 function one(words: readonly string[], what: string): string {
   const [word] = words
   return word === undefined || words.length > 1 ? usage(what) : word
+}
+
+function two(words: readonly string[], what: string): [string, string] {
+  const [first, second] = words
+  return first === undefined || second === undefined || words.length > 2 ? usage(what) : [first, second]
 }
 
 function usage(what: string): never {

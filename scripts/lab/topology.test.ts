@@ -54,6 +54,13 @@ describe('a topology file', () => {
     expect(messages(changed)).toContain(message)
   })
 
+  it('names a wrong impairment of a link by its place', () => {
+    const link = { ...edge.wan[0], impairment: { out: { jitterMs: 5 }, in: { delayMs: 5 } } }
+    expect(messages(nodes.with(2, { ...edge, wan: [link] }))).toEqual([
+      'nodes.2.wan.0.impairment.out.jitterMs: 5 ms of jitter need a delay of 5 ms at least',
+    ])
+  })
+
   it('that does not exist is named with those that do', () => {
     expect(() => readTopology('nowhere')).toThrow('no topology nowhere; there are: two-branches')
   })

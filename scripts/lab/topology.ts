@@ -13,6 +13,7 @@ import { formatAddress, formatPrefix, networkBytes, type Prefix, parsePrefix } f
 import { nameSchema } from '../../schema/common.ts'
 import { REPO } from '../guest/rundir.ts'
 import { LabError } from './error.ts'
+import { profileSchema } from './impairment/profile.ts'
 
 const FOLDER = join(REPO, 'vagrant/topologies')
 
@@ -25,6 +26,14 @@ const addressesSchema = z.array(interfaceAddressSchema).min(1)
 /** Also a device's name (`wan-<name>` must fit IFNAMSIZ). */
 const linkNameSchema = nameSchema.max(11, 'must be 11 characters at most')
 
+const impairmentSchema = z.strictObject({
+  /** default auto: netem where the kernel has it, else the relay */
+  with: z.enum(['relay', 'netem', 'auto']).default('auto'),
+  /** from the node into the WAN, and back */
+  out: profileSchema.default({}),
+  in: profileSchema.default({}),
+})
+
 const wanLinkSchema = z.strictObject({
   name: linkNameSchema,
   /** a node of kind wan */
@@ -32,6 +41,8 @@ const wanLinkSchema = z.strictObject({
   /** The router's end gets the first address of each subnet. */
   addresses: addressesSchema,
   mtu: z.int().min(1280).max(65535).default(1500),
+  /** What the link suffers from the start; `npm run lab -- impair` changes it. */
+  impairment: impairmentSchema.optional(),
 })
 export type WanLink = z.output<typeof wanLinkSchema>
 

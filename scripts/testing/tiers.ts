@@ -83,7 +83,7 @@ export const TIERS: readonly Tier[] = [
   {
     name: 'net',
     about: "network namespaces on the host's kernel",
-    minutes: 5,
+    minutes: 7,
     steps: [{ kind: 'vitest', project: 'net', files: 'tests/net/**/*.test.ts' }],
   },
   {

@@ -7,8 +7,9 @@
  *     {"sent":n,"errors":n}                      errors: refused by the kernel and sent again
  *   flow receive --port <port> --tag <text>
  *     prints "ready"; ends on SIGINT/SIGTERM, once nothing has come for DRAIN_MS
- *     {"received":n,"duplicated":n,"reordered":n,"foreign":n,"next":n,"longestGapMs":n}
- *     received: different packets of this tag; foreign: any other packet; next: highest number + 1
+ *     {"received":n,"duplicated":n,"reordered":n,"foreign":n,"next":n,"longestGapMs":n,"lostRuns":n,"delayUs":{…}}
+ *     received: different packets of this tag; foreign: any other packet; next: highest number + 1; lostRuns: losses in a row count once;
+ *     delayUs: one way, min, median, p99, max, mean
  *   flow echo --port <port>
  *     prints "ready"; sends each packet back
  *   flow probe --to <address> --port <port> --every-ms <n> --silent-ms <n>
@@ -31,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tally.h"
+
 #define MAGIC 0x424c464cu /* "BLFL" */
 #define TAG_BYTES 16
 #define MAX_SIZE 9000
@@ -44,6 +47,7 @@ struct packet {
 	uint32_t magic;
 	char tag[TAG_BYTES];
 	uint32_t number_high, number_low; /* network order */
+	uint64_t sent_ns; /* CLOCK_MONOTONIC, for a reader on the same machine */
 	uint8_t padding[MAX_SIZE];
 };
 #define HEADER offsetof(struct packet, padding)
@@ -149,6 +153,7 @@ static int flow_send(const struct options *options)
 	begin = now();
 	while (!ending && (!options->count || sent < options->count)) {
 		number_packet(&packet, sent);
+		packet.sent_ns = now();
 		if (sendto(fd, &packet, size, 0, (struct sockaddr *)&to, length) < 0) {
 			errors++;
 			sleep_until(now() + NS_PER_MS);
@@ -161,53 +166,13 @@ static int flow_send(const struct options *options)
 	return 0;
 }
 
-struct tally {
-	uint64_t received, duplicated, reordered, foreign, next, last_ns, longest_gap_ns;
-	uint64_t *seen; /* bitmap */
-	uint64_t words;
-};
-
-/* True when the number is new. */
-static bool mark_seen(struct tally *tally, uint64_t number)
-{
-	uint64_t word = number / 64, bit = 1ull << number % 64;
-
-	if (word >= tally->words) {
-		uint64_t words = word * 2 + 64;
-
-		tally->seen = realloc(tally->seen, words * 8);
-		if (!tally->seen)
-			die("realloc");
-		memset(tally->seen + tally->words, 0, (words - tally->words) * 8);
-		tally->words = words;
-	}
-	if (tally->seen[word] & bit)
-		return false;
-	tally->seen[word] |= bit;
-	return true;
-}
-
 static void count_packet(struct tally *tally, const struct packet *packet, ssize_t length, const char *tag)
 {
-	uint64_t number, time = now();
-
 	if (length < (ssize_t)HEADER || packet->magic != htonl(MAGIC) || strncmp(packet->tag, tag, TAG_BYTES - 1)) {
 		tally->foreign++;
 		return;
 	}
-	number = packet_number(packet);
-	if (number >> 32 || !mark_seen(tally, number)) {
-		tally->duplicated++;
-		return;
-	}
-	tally->received++;
-	if (number < tally->next)
-		tally->reordered++;
-	else
-		tally->next = number + 1;
-	if (tally->last_ns && time - tally->last_ns > tally->longest_gap_ns)
-		tally->longest_gap_ns = time - tally->last_ns;
-	tally->last_ns = time;
+	tally_packet(tally, packet_number(packet), packet->sent_ns, now());
 }
 
 static int flow_receive(const struct options *options)
@@ -229,9 +194,7 @@ static int flow_receive(const struct options *options)
 		if (length >= 0)
 			count_packet(&tally, &packet, length, options->tag);
 	}
-	printf("{\"received\":%lu,\"duplicated\":%lu,\"reordered\":%lu,\"foreign\":%lu,\"next\":%lu,\"longestGapMs\":%lu}\n",
-	       tally.received, tally.duplicated, tally.reordered, tally.foreign, tally.next,
-	       tally.longest_gap_ns / NS_PER_MS);
+	print_tally(&tally);
 	return 0;
 }
 
