@@ -95,6 +95,7 @@ enum nexthop_kind {
 	NH_LOCAL = 3,		/* to the node's own stack */
 	NH_LAN = 4,		/* out of `target` (ifindex), neighbour by the kernel's FIB */
 	NH_PEER = 5,		/* to peer `target` */
+	NH_SET = 6,		/* to a member of set `target`, chosen for each flow */
 };
 
 #define NH_F_SECURE 1		/* only over IPsec, in and out */
@@ -104,6 +105,14 @@ struct nexthop {
 	__u8 flags;		/* NH_F_* */
 	__u16 reserved;
 	__u32 target;
+};
+
+#define MAX_NEXTHOP_SETS 1024
+#define NEXTHOP_SET_MEMBERS 16
+
+/* Several ways to one place. Key: set. Replaced under a new key, never changed: programs may be reading it. */
+struct nexthop_set {
+	__u16 members[NEXTHOP_SET_MEMBERS]; /* indexes of next hops that are no sets, ascending; one listed n times gets n shares; 0: end */
 };
 
 /*

@@ -1,8 +1,8 @@
 // Generated from bpf/abi.h and bpf/wire.h by `npm run codegen`. Do not edit.
-import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'
+import { type Codec, putBytes, putU16s, putU64s, takeBytes, takeU16s, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xa97abd781804bc7fn
+export const ABI_HASH = 0xb92de4c288a9b979n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -11,6 +11,8 @@ export const ABI_MP_PATHS = 16
 export const ABI_MAX_PATHS = 65536
 export const ABI_MAX_PEERS = 32768
 export const ABI_MAX_NEXTHOPS = 32768
+export const ABI_MAX_NEXTHOP_SETS = 1024
+export const ABI_NEXTHOP_SET_MEMBERS = 16
 export const ABI_MAX_VRFS = 16384
 export const ABI_MAX_ROUTES = 1048576
 export const ABI_MAX_FLOW_LINES = 1048576
@@ -186,6 +188,7 @@ export const nexthopKind = {
   NH_LOCAL: 3,
   NH_LAN: 4,
   NH_PEER: 5,
+  NH_SET: 6,
 } as const
 /** Value -> name without its prefix. */
 export const nexthopKindNames: Readonly<Record<number, string>> = {
@@ -195,6 +198,7 @@ export const nexthopKindNames: Readonly<Record<number, string>> = {
   3: 'local',
   4: 'lan',
   5: 'peer',
+  6: 'set',
 }
 
 /** enum flow_state */
@@ -323,6 +327,27 @@ export const nexthopCodec: Codec<Nexthop> = {
       flags: view.getUint8(1),
       reserved: view.getUint16(2, true),
       target: view.getUint32(4, true),
+    }
+  },
+}
+
+/** struct nexthop_set, 32 bytes */
+export interface NexthopSet {
+  members: number[]
+}
+
+export const nexthopSetCodec: Codec<NexthopSet> = {
+  size: 32,
+  encode: value => {
+    const bytes = new Uint8Array(32)
+    const view = viewOf(bytes)
+    putU16s(view, 0, 16, value.members)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      members: takeU16s(view, 0, 16),
     }
   },
 }

@@ -29,6 +29,11 @@ export function putBytes(target: Uint8Array, offset: number, length: number, val
   target.set(value, offset)
 }
 
+export function putU16s(view: DataView, offset: number, length: number, values: readonly number[]): void {
+  if (values.length !== length) throw new RangeError(`${length} numbers expected, not ${values.length}`)
+  for (const [index, value] of values.entries()) view.setUint16(offset + index * 2, value, true)
+}
+
 export function putU64s(view: DataView, offset: number, length: number, values: readonly bigint[]): void {
   if (values.length !== length) throw new RangeError(`${length} numbers expected, not ${values.length}`)
   for (const [index, value] of values.entries()) view.setBigUint64(offset + index * 8, value, true)
@@ -36,6 +41,10 @@ export function putU64s(view: DataView, offset: number, length: number, values: 
 
 export function takeBytes(view: DataView, offset: number, length: number): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset + offset, length).slice()
+}
+
+export function takeU16s(view: DataView, offset: number, length: number): number[] {
+  return Array.from({ length }, (_, index) => view.getUint16(offset + index * 2, true))
 }
 
 export function takeU64s(view: DataView, offset: number, length: number): bigint[] {

@@ -10,6 +10,7 @@ import type {
   Event as DataplaneEvent,
   Flow,
   Nexthop,
+  NexthopSet,
   NodeConfig,
   PathConf,
   PathState,
@@ -45,6 +46,7 @@ export interface Maps {
   readonly pathConf: KernelMap<number, PathConf>
   readonly pathState: KernelMap<number, PathState>
   readonly nexthops: KernelMap<number, Nexthop>
+  readonly nexthopSets: KernelMap<number, NexthopSet>
   /** ifindex -> LAN port. */
   readonly ports: KernelMap<number, Port>
   /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */

@@ -1,27 +1,26 @@
-/** Routes of this node's VRFs as FIB resources; holds one next hop per prefix and lets go of it when the route changes. */
+/** Routes of this node's VRFs as FIB resources; holds one next hop, or set of them, per prefix and lets go of it when the route changes. */
 
-import type { Nexthop } from '../../schema/abi.gen.ts'
 import { formatAddress, parsePrefix } from '../../schema/address.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
-import { type Nexthops, sameNexthop } from './nexthops.ts'
+import { type Nexthops, sameTarget, type Target } from './nexthops.ts'
 
 export class Fib {
   readonly #reconciler: Reconciler
   readonly #nexthops: Nexthops
-  readonly #routes = new Map<string, Nexthop>()
+  readonly #routes = new Map<string, Target>()
 
   constructor(reconciler: Reconciler, nexthops: Nexthops) {
     this.#reconciler = reconciler
     this.#nexthops = nexthops
   }
 
-  set(vrf: number, prefix: string, nexthop: Nexthop): void {
+  set(vrf: number, prefix: string, target: Target): void {
     const key = keyOf(fibResource(vrf, prefix, 0))
     const before = this.#routes.get(key)
-    if (before && sameNexthop(before, nexthop)) return
-    const resource = fibResource(vrf, prefix, this.#nexthops.acquire(nexthop))
-    this.#routes.set(key, nexthop)
+    if (before && sameTarget(before, target)) return
+    const resource = fibResource(vrf, prefix, this.#nexthops.acquire(target))
+    this.#routes.set(key, target)
     this.#reconciler.want(resource)
     if (before) this.#nexthops.release(before)
   }

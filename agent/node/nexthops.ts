@@ -1,5 +1,5 @@
 /**
- * Indexes of the nexthops map, by content: equal next hops share an index, so a route's target is one number and adoption after a restart finds
+ * Indexes of the nexthops and nexthop_sets maps, by content: equal next hops share an index, so a route's target is one number and adoption after a restart finds
  * the same indexes again. Index 0 stays empty (a zeroed FIB value must not mean anything).
  *
  * An index is given again only when the kernel has no next hop there any more. That next hop is removed behind all routes that used it, so a route on
@@ -7,69 +7,151 @@
  */
 
 import type { Nexthop } from '../../schema/abi.gen.ts'
-import { ABI_MAX_NEXTHOPS, nexthopKind } from '../../schema/abi.gen.ts'
+import { ABI_MAX_NEXTHOP_SETS, ABI_MAX_NEXTHOPS, ABI_NEXTHOP_SET_MEMBERS, nexthopKind } from '../../schema/abi.gen.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
+
+/** Several next hops that a flow may get one of; a member that is listed n times gets n shares of the flows. */
+export interface NexthopSet {
+  members: readonly Nexthop[]
+}
+
+export type Target = Nexthop | NexthopSet
 
 export class Nexthops {
   readonly #reconciler: Reconciler
+  readonly #nexthops: Indexes
+  /** By the indexes of their members. */
+  readonly #sets: Indexes
+
+  constructor(reconciler: Reconciler) {
+    this.#reconciler = reconciler
+    const exists = (kind: string) => (index: number) => reconciler.exists(`${kind} ${index}`)
+    this.#nexthops = new Indexes('next hops', ABI_MAX_NEXTHOPS, exists('nexthop'))
+    this.#sets = new Indexes('next hop sets', ABI_MAX_NEXTHOP_SETS, exists('nexthop-set'))
+    for (const resource of reconciler.observed()) {
+      if (resource.kind === 'nexthop') this.#nexthops.adopt(content(resource.value), resource.index)
+      if (resource.kind === 'nexthop-set') this.#sets.adopt(resource.members.join(' '), resource.index)
+    }
+    this.#nexthops.adopted()
+    this.#sets.adopted()
+  }
+
+  /** Index of this next hop or set, one more user of it. Throws RangeError when a map is full or a set too large. */
+  acquire(target: Target): number {
+    if (!('members' in target)) return this.#acquireOne(target)
+    const { length } = target.members
+    if (length === 0 || length > ABI_NEXTHOP_SET_MEMBERS)
+      throw new RangeError(`a set has 1 to ${ABI_NEXTHOP_SET_MEMBERS} members, not ${length}`)
+    const members = target.members.map(member => this.#acquireOne(member)).sort((a, b) => a - b)
+    const { index, isNew } = this.#sets.acquire(members.join(' '))
+    if (isNew) this.#reconciler.want({ kind: 'nexthop-set', index, members })
+    return this.#acquireOne(setNumber(index))
+  }
+
+  #acquireOne(nexthop: Nexthop): number {
+    const { index, isNew } = this.#nexthops.acquire(content(nexthop))
+    if (isNew) this.#reconciler.want({ kind: 'nexthop', index, value: nexthop })
+    return index
+  }
+
+  release(target: Target): void {
+    if (!('members' in target)) {
+      this.#releaseOne(target)
+      return
+    }
+    const members = target.members.map(member => this.#nexthops.indexOf(content(member)) ?? 0).sort((a, b) => a - b)
+    const key = members.join(' ')
+    const index = this.#sets.indexOf(key)
+    if (index === undefined) return
+    this.#releaseOne(setNumber(index))
+    if (this.#sets.release(key)) this.#reconciler.drop(`nexthop-set ${index}`)
+    for (const member of target.members) this.#releaseOne(member)
+  }
+
+  #releaseOne(nexthop: Nexthop): void {
+    const key = content(nexthop)
+    const index = this.#nexthops.indexOf(key)
+    if (this.#nexthops.release(key)) this.#reconciler.drop(`nexthop ${index}`)
+  }
+}
+
+/** Numbers from 1 on for contents that are in use. */
+class Indexes {
+  readonly #what: string
+  readonly #limit: number
+  readonly #exists: (index: number) => boolean
   readonly #byContent = new Map<string, { index: number; users: number }>()
   /** Oldest first. */
   readonly #free = new Set<number>()
   #next = 1
 
-  constructor(reconciler: Reconciler) {
-    this.#reconciler = reconciler
-    for (const resource of reconciler.observed()) {
-      if (resource.kind !== 'nexthop') continue
-      this.#byContent.set(content(resource.value), { index: resource.index, users: 0 })
-      this.#next = Math.max(this.#next, resource.index + 1)
-    }
+  /** @param exists is it in the kernel still? */
+  constructor(what: string, limit: number, exists: (index: number) => boolean) {
+    this.#what = what
+    this.#limit = limit
+    this.#exists = exists
+  }
+
+  adopt(key: string, index: number): void {
+    this.#byContent.set(key, { index, users: 0 })
+    this.#next = Math.max(this.#next, index + 1)
+  }
+
+  adopted(): void {
     const used = new Set([...this.#byContent.values()].map(entry => entry.index))
     for (let index = 1; index < this.#next; index++) if (!used.has(index)) this.#free.add(index)
   }
 
-  /** Index of this next hop, one more user of it. Throws RangeError when the map is full. */
-  acquire(nexthop: Nexthop): number {
-    const key = content(nexthop)
+  indexOf(key: string): number | undefined {
+    return this.#byContent.get(key)?.index
+  }
+
+  /** `isNew`: it had no user before. @throws RangeError when none is free */
+  acquire(key: string): { index: number; isNew: boolean } {
     let entry = this.#byContent.get(key)
     if (!entry) {
       entry = { index: this.#newIndex(), users: 0 }
       this.#byContent.set(key, entry)
     }
-    if (entry.users === 0) this.#reconciler.want({ kind: 'nexthop', index: entry.index, value: nexthop })
     entry.users += 1
-    return entry.index
+    return { index: entry.index, isNew: entry.users === 1 }
+  }
+
+  /** @returns true when it was the last user */
+  release(key: string): boolean {
+    const entry = this.#byContent.get(key)
+    if (!entry || entry.users === 0) return false
+    entry.users -= 1
+    if (entry.users > 0) return false
+    this.#byContent.delete(key)
+    this.#free.add(entry.index)
+    return true
   }
 
   #newIndex(): number {
     const [oldest] = this.#free
-    if (oldest !== undefined && !this.#reconciler.exists(`nexthop ${oldest}`)) {
+    if (oldest !== undefined && !this.#exists(oldest)) {
       this.#free.delete(oldest)
       return oldest
     }
-    if (this.#next >= ABI_MAX_NEXTHOPS) throw new RangeError(`all ${ABI_MAX_NEXTHOPS} next hops are in use`)
+    if (this.#next >= this.#limit) throw new RangeError(`all ${this.#limit - 1} ${this.#what} are in use`)
     return this.#next++
-  }
-
-  release(nexthop: Nexthop): void {
-    const key = content(nexthop)
-    const entry = this.#byContent.get(key)
-    if (!entry || entry.users === 0) return
-    entry.users -= 1
-    if (entry.users > 0) return
-    this.#byContent.delete(key)
-    this.#free.add(entry.index)
-    this.#reconciler.drop(`nexthop ${entry.index}`)
   }
 }
 
-export function sameNexthop(a: Nexthop, b: Nexthop): boolean {
-  return content(a) === content(b)
+export function sameTarget(a: Target, b: Target): boolean {
+  return targetKey(a) === targetKey(b)
+}
+
+function targetKey(target: Target): string {
+  return 'members' in target ? `set ${target.members.map(content).sort().join(', ')}` : content(target)
 }
 
 function content({ kind, flags, target }: Nexthop): string {
   return `${kind} ${flags} ${target}`
 }
+
+const setNumber = (index: number): Nexthop => ({ kind: nexthopKind.NH_SET, flags: 0, reserved: 0, target: index })
 
 export const unreachable = (flags: number): Nexthop => ({
   kind: nexthopKind.NH_UNREACHABLE,

@@ -218,6 +218,8 @@ export async function observe(
   for (const [address, peer] of maps.vaddrs.entries()) found.push({ kind: 'vaddr', address, peer })
   for (const [index, value] of maps.nexthops.entries())
     if (value.kind !== 0) found.push({ kind: 'nexthop', index, value })
+  for (const [index, { members }] of maps.nexthopSets.entries())
+    found.push({ kind: 'nexthop-set', index, members: members.filter(member => member !== 0) })
   for (const [key, nexthop] of await dataplane.fib.entries()) found.push({ kind: 'fib', ...key, nexthop })
   for (const [ifindex, value] of maps.ports.entries()) found.push({ kind: 'port', ifindex, value })
   for (const { hook, ifindex } of dataplane.attached()) found.push({ kind: 'attachment', hook, ifindex })

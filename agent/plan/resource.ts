@@ -2,7 +2,16 @@
  * Everything that the agent keeps in the kernel, as values: what planning compares and what `apply.ts` writes. A resource has a key
  * (which object) and a content (how it should be); two resources with equal content need no operation.
  */
-import type { Nexthop, NodeConfig, PathConf, PathState, Peer, Port, Session } from '../../schema/abi.gen.ts'
+import {
+  type Nexthop,
+  type NodeConfig,
+  nexthopKind,
+  type PathConf,
+  type PathState,
+  type Peer,
+  type Port,
+  type Session,
+} from '../../schema/abi.gen.ts'
 import type { Address, Hook, Neighbour, Route, Rule, SecurityAssociation, TunnelPolicy } from '../kernel/port.ts'
 
 /** An SA read back from the kernel has no key: SPIs are random and never reused, so the key is not part of the comparison. */
@@ -22,6 +31,8 @@ export type Resource =
   | { kind: 'vaddr'; address: string; peer: number }
   | { kind: 'peer'; index: number; value: Peer }
   | { kind: 'nexthop'; index: number; value: Nexthop }
+  /** Members are indexes of next hops, ascending; one may stand there several times. */
+  | { kind: 'nexthop-set'; index: number; members: readonly number[] }
   | { kind: 'fib'; vrf: number; address: string; prefixLength: number; nexthop: number }
   | { kind: 'port'; ifindex: number; value: Port }
   | { kind: 'node'; value: Omit<NodeConfig, 'abiHash' | 'routeEpoch'> }
@@ -53,6 +64,7 @@ export function keyOf(resource: Resource): string {
       return `vaddr ${resource.address}`
     case 'peer':
     case 'nexthop':
+    case 'nexthop-set':
       return `${resource.kind} ${resource.index}`
     case 'fib':
       return `fib ${resource.vrf} ${resource.address}/${resource.prefixLength}`
@@ -91,24 +103,26 @@ export function stageOf(resource: Resource): number {
     case 'peer':
       return 4
     case 'nexthop':
-      return 5
-    case 'fib':
+      return resource.value.kind === nexthopKind.NH_SET ? 7 : 5
+    case 'nexthop-set':
       return 6
-    case 'port':
-      return 7
-    case 'attachment':
+    case 'fib':
       return 8
+    case 'port':
+      return 9
+    case 'attachment':
+      return 10
   }
 }
 
 /** Resources whose change makes cached flow decisions stale. */
 export function affectsRoutes(resource: Resource): boolean {
-  return resource.kind === 'fib' || resource.kind === 'nexthop' || resource.kind === 'peer'
+  return resource.kind === 'fib' || isRouteTarget(resource)
 }
 
 /** Resources that routes point to. */
 export function isRouteTarget(resource: Resource): boolean {
-  return resource.kind === 'nexthop' || resource.kind === 'peer'
+  return resource.kind === 'nexthop' || resource.kind === 'nexthop-set' || resource.kind === 'peer'
 }
 
 /** @param a and b have the same key */

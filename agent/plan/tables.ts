@@ -1,4 +1,5 @@
 /** The resources that are entries of maps: which map, key and value. They are written many at a time, where each alone would be a system call. */
+import { ABI_NEXTHOP_SET_MEMBERS } from '../../schema/abi.gen.ts'
 import type { KernelMap, Maps } from '../kernel/port.ts'
 import type { Resource, ResourceKind } from './resource.ts'
 import { zeroPathState } from './values.ts'
@@ -39,10 +40,19 @@ export const tables: Partial<Record<ResourceKind, Table>> = {
     // An array has every index: an empty entry is one that means nothing.
     { kind: 0, flags: 0, reserved: 0, target: 0 },
   ),
+  'nexthop-set': table(
+    (maps: Maps) => maps.nexthopSets,
+    ({ index, members }: Of<'nexthop-set'>) => [index, { members: padded(members) }],
+    { members: padded([]) },
+  ),
   port: table(
     (maps: Maps) => maps.ports,
     ({ ifindex, value }: Of<'port'>) => [ifindex, value],
   ),
+}
+
+function padded(members: readonly number[]): number[] {
+  return Array.from({ length: ABI_NEXTHOP_SET_MEMBERS }, (_, index) => members[index] ?? 0)
 }
 
 function table<R extends Resource, K, V>(

@@ -10,6 +10,7 @@
 
 #include "fib.h"
 #include "flow-table.h"
+#include "nexthop-set.h"
 #include "session.h"
 
 /* Is the other direction in the table? */
@@ -75,13 +76,19 @@ static __always_inline __u32 policy_of(const struct nexthop *nexthop)
 /* Of a flow that is not known, or from before routes changed. Only what goes somewhere is remembered: a scan of dead addresses takes no slot. */
 static __always_inline struct nexthop *flow_first(struct journey *j, struct flow_name *name, const struct node_config *config, __u16 now)
 {
+	/* Read first: a route that changes meanwhile makes this decision an old one. */
+	__u32 epoch = READ_ONCE(config->route_epoch);
 	__u32 index = fib_lookup(j->key.vrf, j->family, j->key.dst);
 	struct nexthop *nexthop = index ? bpf_map_lookup_elem(&nexthops, &index) : NULL;
 
+	if (nexthop && nexthop->kind == NH_SET) {
+		index = nexthop_member(nexthop->target, name->id_low ^ name->id_low >> 32 ^ name->id_high ^ name->id_high >> 32);
+		nexthop = index ? bpf_map_lookup_elem(&nexthops, &index) : NULL;
+	}
 	j->flow_slot = FLOW_NO_SLOT;
 	if (!nexthop || (nexthop->kind != NH_LAN && nexthop->kind != NH_PEER))
 		return nexthop;
-	j->flow_slot = flow_enter(name, now, index, config->route_epoch, policy_of(nexthop));
+	j->flow_slot = flow_enter(name, now, index, epoch, policy_of(nexthop));
 	if (j->flow_slot == FLOW_FULL)
 		count(COUNT_FLOW_FULL);
 	if (j->flow_slot == FLOW_BUSY)

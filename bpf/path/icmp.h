@@ -214,6 +214,10 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	index = fib_lookup(j->key.vrf, j->family, j->key.src);
 	if (index)
 		nexthop = bpf_map_lookup_elem(&nexthops, &index);
+	if (nexthop && nexthop->kind == NH_SET) {
+		index = nexthop_member(nexthop->target, 0);
+		nexthop = index ? bpf_map_lookup_elem(&nexthops, &index) : NULL;
+	}
 	if (!config || !nexthop || nexthop->kind != NH_PEER || keep_apart(j, nexthop) != GO_ON)
 		return TC_ACT_SHOT;
 	peer = peer_of(nexthop->target);

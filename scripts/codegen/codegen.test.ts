@@ -61,7 +61,7 @@ describe('layoutOf', () => {
     ['struct s { union { __u32 a; __be32 b; } u; } *x;', 'struct s.u has a type that the ABI does not know: UNION'],
     ['struct s { void *p; } *x;', 'struct s.p has a type that the ABI does not know: PTR'],
     ['struct s { int a; } *x;', 'struct s.a is not unsigned: int'],
-    ['struct s { __be32 a[4]; } *x;', 'struct s.a is an array of something else than __u8 and __u64'],
+    ['struct s { __be32 a[4]; } *x;', 'struct s.a is an array of something else than __u8, __u16 and __u64'],
     ['enum { A } x;', 'an enum has no name'],
     ['struct { __u32 a; } *x;', 'a struct has no name'],
   ])('refuses %s', (source, message) => {

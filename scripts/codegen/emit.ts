@@ -7,7 +7,7 @@ export function emitAbi(abi: Abi): string {
   const enums = abi.enums.filter(({ name }) => name !== 'abi_constant')
   return [
     '// Generated from bpf/abi.h and bpf/wire.h by `npm run codegen`. Do not edit.',
-    `import { type Codec, putBytes, putU64s, takeBytes, takeU64s, viewOf } from './codec.ts'\n`,
+    `import { type Codec, putBytes, putU16s, putU64s, takeBytes, takeU16s, takeU64s, viewOf } from './codec.ts'\n`,
     '/** Hash over all layouts, names and values below: equal exactly when maps mean the same. */',
     `export const ABI_HASH = 0x${abiHash(abi).toString(16).padStart(16, '0')}n\n`,
     ...constants.flatMap(({ values }) => values.map(({ name, value }) => `export const ${name} = ${value}`)),
@@ -65,6 +65,7 @@ function emitStruct(struct: StructLayout): string {
 
 function fieldTypeScript({ type }: Field): string {
   if (type.kind === 'bytes') return 'Uint8Array'
+  if (type.kind === 'u16s') return 'number[]'
   if (type.kind === 'u64s') return 'bigint[]'
   return type.bits === 64 ? 'bigint' : 'number'
 }
@@ -72,12 +73,14 @@ function fieldTypeScript({ type }: Field): string {
 function encodeField({ name, offset, type }: Field): string {
   const value = `value.${camel(name)}`
   if (type.kind === 'bytes') return `putBytes(bytes, ${offset}, ${type.length}, ${value})`
+  if (type.kind === 'u16s') return `putU16s(view, ${offset}, ${type.length}, ${value})`
   if (type.kind === 'u64s') return `putU64s(view, ${offset}, ${type.length}, ${value})`
   return `view.set${accessor(type.bits)}(${offset}, ${value}${byteOrder(type)})`
 }
 
 function decodeField({ offset, type }: Field): string {
   if (type.kind === 'bytes') return `takeBytes(view, ${offset}, ${type.length})`
+  if (type.kind === 'u16s') return `takeU16s(view, ${offset}, ${type.length})`
   if (type.kind === 'u64s') return `takeU64s(view, ${offset}, ${type.length})`
   return `view.get${accessor(type.bits)}(${offset}${byteOrder(type)})`
 }

@@ -4,6 +4,7 @@ import type { BtfType, OtherType } from './btf.ts'
 export type FieldType =
   | { kind: 'number'; bits: 8 | 16 | 32 | 64; bigEndian: boolean }
   | { kind: 'bytes'; length: number }
+  | { kind: 'u16s'; length: number }
   | { kind: 'u64s'; length: number }
 
 export interface Field {
@@ -76,9 +77,10 @@ function fieldType(types: Types, id: number, where: string): FieldType {
     const element = fieldType(types, type.type_id, where)
     if (element.kind === 'number' && !element.bigEndian) {
       if (element.bits === 8) return { kind: 'bytes', length: type.nr_elems }
+      if (element.bits === 16) return { kind: 'u16s', length: type.nr_elems }
       if (element.bits === 64) return { kind: 'u64s', length: type.nr_elems }
     }
-    throw new Error(`${where} is an array of something else than __u8 and __u64`)
+    throw new Error(`${where} is an array of something else than __u8, __u16 and __u64`)
   }
   let bigEndian = false
   let base: BtfType | OtherType | undefined = type
@@ -95,5 +97,5 @@ function fieldType(types: Types, id: number, where: string): FieldType {
 
 export function sizeOf(type: FieldType): number {
   if (type.kind === 'number') return type.bits / 8
-  return type.kind === 'bytes' ? type.length : type.length * 8
+  return type.length * { bytes: 1, u16s: 2, u64s: 8 }[type.kind]
 }

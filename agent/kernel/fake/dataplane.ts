@@ -2,6 +2,7 @@
 import {
   ABI_HASH,
   ABI_MAX_FLOW_LINES,
+  ABI_MAX_NEXTHOP_SETS,
   ABI_MAX_NEXTHOPS,
   ABI_MAX_PATHS,
   ABI_MAX_PEERS,
@@ -11,6 +12,7 @@ import {
   dropReasonNames,
   type Event,
   nexthopCodec,
+  nexthopSetCodec,
   nodeConfigCodec,
   pathConfCodec,
   pathStateCodec,
@@ -43,6 +45,7 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
     pathConf: pathConfByHandle(array('path_conf', ABI_MAX_PATHS, pathConfCodec)),
     pathState: pathStateByHandle(array('path_state', ABI_MAX_PATHS, pathStateCodec)),
     nexthops: array('nexthops', ABI_MAX_NEXTHOPS, nexthopCodec),
+    nexthopSets: array('nexthop_sets', ABI_MAX_NEXTHOP_SETS, nexthopSetCodec),
     ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
     vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
   }
