@@ -52,6 +52,7 @@ export class Builder {
   readonly #halves: Uint16Array
   readonly #routes: Uint32Array
   readonly #painted = new Uint32Array(2 ** BITMAP_BITS)
+  readonly #values = new Uint32Array(2 ** BITMAP_BITS)
 
   /** @param words all of fib_lines @param routes all of fib_routes */
   constructor(arena: Arena, words: Uint32Array, routes: Uint32Array) {
@@ -151,14 +152,15 @@ export class Builder {
 
   /** A directory's word: 6 bits, and what is longer below. */
   #bitmap(ids: Ids, from: number, to: number, cover: number): number {
-    const painted = this.#painted.fill(cover)
+    const painted = this.#painted
+    paint(painted, 0, painted.length, cover)
     const sides: number[] = []
     for (let i = from; i < to; ) {
       const id = ids[i] as number
       const length = lengthOf(this.#word1(id))
       const slot = bitsOf(this.#routes, id, DIRECTORY_BITS, BITMAP_BITS)
       if (length <= BITMAP_END) {
-        painted.fill(nexthopOf(this.#word1(id)), slot, slot + 2 ** (BITMAP_END - length))
+        paint(painted, slot, slot + (1 << (BITMAP_END - length)), nexthopOf(this.#word1(id)))
         i++
         continue
       }
@@ -171,32 +173,29 @@ export class Builder {
   }
 
   #writeBitmap(painted: Uint32Array, sides: readonly number[]): number {
-    const starts = [0, 0]
-    let count = 0
-    let before = -1
-    for (let slot = 0; slot < painted.length; slot++) {
+    const values = this.#values
+    let [low, high, count, before] = [0, 0, 0, -1]
+    for (let slot = 0; slot < 64; slot++) {
       const value = painted[slot] as number
       if (value === before) continue
-      starts[slot >>> 5] = (starts[slot >>> 5] as number) | (1 << (slot & 31))
+      if (slot < 32) low |= 1 << slot
+      else high |= 1 << slot
+      values[count++] = value
       before = value
-      count++
     }
     if (count === 1 && before < SIDE) return before
     const head = bitmapWords(count)
     const place = this.#allocate(units(head + sides.length))
     const at = place * UNIT_WORDS
-    this.#words[at] = starts[0] as number
-    this.#words[at + 1] = starts[1] as number
-    let half = at * 2 + 4
-    before = -1
-    for (let slot = 0; slot < painted.length; slot++) {
-      const value = painted[slot] as number
-      if (value === before) continue
-      this.#halves[half++] = encodeValue(value, head)
-      before = value
-    }
-    this.#words.set(sides, at + head)
+    this.#words[at] = low
+    this.#words[at + 1] = high
+    for (let i = 0; i < count; i++) this.#halves[at * 2 + 4 + i] = encodeValue(values[i] as number, head)
+    this.#writeSides(at + head, sides)
     return structureWord(fibKind.FIB_BITMAP, BITMAP_BITS, place)
+  }
+
+  #writeSides(at: number, sides: readonly number[]): void {
+    for (let i = 0; i < sides.length; i++) this.#words[at + i] = sides[i] as number
   }
 
   /** Routes to ranges: prefixes nest, so a stack of those that the sweep is inside of tells the longest. */
@@ -241,7 +240,7 @@ export class Builder {
     const at = place * UNIT_WORDS
     for (let i = 0; i < 2; i++) this.#words[at + i] = bounds[i] ?? LAST
     for (let i = 0; i < 4; i++) this.#halves[at * 2 + 4 + i] = encodeValue(values[i] ?? 0, UNIT_WORDS)
-    this.#words.set(sides, at + UNIT_WORDS)
+    this.#writeSides(at + UNIT_WORDS, sides)
     return structureWord(fibKind.FIB_SHORT, RANGE_BITS, place)
   }
 
@@ -249,7 +248,7 @@ export class Builder {
     const head = LINE_WORDS
     const place = this.#allocate(units(head + ranges.sides.length))
     this.#writeLine(place * UNIT_WORDS, ranges, 0, head)
-    this.#words.set(ranges.sides, place * UNIT_WORDS + head)
+    this.#writeSides(place * UNIT_WORDS + head, ranges.sides)
     return structureWord(fibKind.FIB_LINE, RANGE_BITS, place)
   }
 
@@ -263,7 +262,7 @@ export class Builder {
       if (line < lines - 1) this.#words[at + line] = ranges.bounds[(line + 1) * LINE_RANGES - 1] as number
       this.#writeLine(at + (line + 1) * LINE_WORDS, ranges, line * LINE_RANGES, head)
     }
-    this.#words.set(ranges.sides, at + head)
+    this.#writeSides(at + head, ranges.sides)
     return structureWord(fibKind.FIB_LINES, RANGE_BITS, place)
   }
 
@@ -307,6 +306,11 @@ function encodeValue(value: number, head: number): number {
 
 function valueFor(word: number, sides: number[]): number {
   return isAnswer(word) ? word : SIDE + sides.push(word) - 1
+}
+
+/** As fill(), which costs more than it does for so few. */
+function paint(slots: Uint32Array, from: number, to: number, value: number): void {
+  for (let slot = from; slot < to; slot++) slots[slot] = value
 }
 
 function append({ bounds, values }: Ranges, end: number, value: number): void {

@@ -6,7 +6,7 @@ import { ABI_FAMILY_IPV4, ABI_FIB_UNIT, ABI_MAX_NEXTHOPS } from '../../../schema
 import type { FibUsage } from '../port.ts'
 import { FibFullError } from './builder.ts'
 import type { FibMemory } from './memory.ts'
-import { addressOrder } from './order.ts'
+import { addressOrder, inOrder } from './order.ts'
 import { familyOf, lengthOf, nexthopOf, ROUTE_WORDS } from './route.ts'
 import { Tree } from './tree.ts'
 
@@ -117,21 +117,19 @@ export class FibEngine {
   apply(changes: Uint32Array): Map<number, Refusal> {
     const refused = new Map<number, Refusal>()
     const count = changes.length / ROUTE_WORDS
-    this.#applyPart(changes, count < MANY ? undefined : addressOrder(changes), 0, count, refused)
-    return refused
+    if (count < MANY) {
+      this.#applyPart(changes, 0, count, refused)
+      return refused
+    }
+    const order = addressOrder(changes)
+    this.#applyPart(inOrder(changes, order), 0, count, refused)
+    return new Map(Array.from(refused, ([at, refusal]) => [order[at] as number, refusal]))
   }
 
-  #applyPart(
-    changes: Uint32Array,
-    order: Uint32Array | undefined,
-    from: number,
-    to: number,
-    refused: Map<number, Refusal>,
-  ): void {
+  #applyPart(changes: Uint32Array, from: number, to: number, refused: Map<number, Refusal>): void {
     const steps: Steps = []
     const before = this.#routes
-    for (let i = from; i < to; i++) {
-      const at = order ? (order[i] as number) : i
+    for (let at = from; at < to; at++) {
       const refusal = this.#step(changes, at, steps)
       if (refusal) refused.set(at, refusal)
     }
@@ -142,11 +140,11 @@ export class FibEngine {
     }
     this.#takeBack(steps)
     const middle = (from + to) >>> 1
-    if (this.reclaim() || this.#pack()) this.#applyPart(changes, order, from, to, refused)
-    else if (middle === from) refused.set(order ? (order[from] as number) : from, 'ENOSPC')
+    if (this.reclaim() || this.#pack()) this.#applyPart(changes, from, to, refused)
+    else if (middle === from) refused.set(from, 'ENOSPC')
     else {
-      this.#applyPart(changes, order, from, middle, refused)
-      this.#applyPart(changes, order, middle, to, refused)
+      this.#applyPart(changes, from, middle, refused)
+      this.#applyPart(changes, middle, to, refused)
     }
   }
 
@@ -252,7 +250,7 @@ export class FibEngine {
     return id
   }
 
-  /** Word 1 last: with it the record counts. */
+  /** Word 1 last: with it the record counts. Only a process that ends between two stores could tell, and stores are not reordered. */
   #write(id: number, changes: Uint32Array, from: number): void {
     const at = id * ROUTE_WORDS
     const { routes } = this.#memory
@@ -260,11 +258,11 @@ export class FibEngine {
       routes[at] = changes[from] as number
       for (let word = 2; word < ROUTE_WORDS; word++) routes[at + word] = changes[from + word] as number
     }
-    Atomics.store(routes, at + 1, changes[from + 1] as number)
+    routes[at + 1] = changes[from + 1] as number
   }
 
   #forget(id: number): void {
-    Atomics.store(this.#memory.routes, id * ROUTE_WORDS + 1, 0)
+    this.#memory.routes[id * ROUTE_WORDS + 1] = 0
     this.#free.push(id)
     this.#routes--
   }

@@ -25,6 +25,16 @@ export function addressOrder(records: Uint32Array): Uint32Array {
   return order
 }
 
+/** The records themselves in that order: one pass whose cache misses overlap spares as many that would not. */
+export function inOrder(records: Uint32Array, order: Uint32Array): Uint32Array {
+  const sorted = new Uint32Array(records.length)
+  for (let i = 0, to = 0; i < order.length; i++) {
+    const from = (order[i] as number) * ROUTE_WORDS
+    for (let word = 0; word < ROUTE_WORDS; word++) sorted[to++] = records[from + word] as number
+  }
+  return sorted
+}
+
 /** @returns false when all are equal, and `to` is not written */
 function sortByDigit(records: Uint32Array, word: number, shift: number, from: Uint32Array, to: Uint32Array): boolean {
   const ends = new Uint32Array(2 ** DIGIT)

@@ -18,6 +18,8 @@ const MANY = 256
 const FEW = 64
 /** From this many routes on a directory of 2^18 words, 1 MiB, pays: 32 bytes for each. */
 const DIRECTORY_ROUTES = 32768
+/** The directory and what its words lead to. */
+const DIRECTORY_ROOM = 4 * tableUnits(DIRECTORY_BITS)
 const STRIDE = 8
 /** 2000::/3 has a directory of its own: all that is routed in the Internet begins with these bits (RFC 4291 section 2.4). */
 const GLOBAL_UNICAST_BITS = 3
@@ -93,7 +95,9 @@ export class Tree {
         this.#chain(node, slot, id)
         return
       }
-      node = child.bits < this.#strideOf(id, child.level, child.count + 1) ? this.#restride(child, id) : child
+      const isLarge = child.count >= DIRECTORY_ROUTES && child.bits !== DIRECTORY_BITS
+      node =
+        isLarge && child.bits < this.#strideOf(id, child.level, child.count + 1) ? this.#restride(child, id) : child
     }
     node.count++
     this.#setShort(node, bitsOf(this.#routes, id, node.level, node.bits), id)
@@ -212,7 +216,7 @@ export class Tree {
     const isIpv4 = familyOf(this.#routes[id * ROUTE_WORDS + 1] as number) === ABI_FAMILY_IPV4
     if (!isIpv4 && level === 0) return GLOBAL_UNICAST_BITS
     const mayHave = level === (isIpv4 ? 0 : GLOBAL_UNICAST_BITS)
-    if (mayHave && count > DIRECTORY_ROUTES && this.arena.hasRoom(4 * tableUnits(DIRECTORY_BITS))) return DIRECTORY_BITS
+    if (mayHave && count > DIRECTORY_ROUTES && this.arena.hasRoom(DIRECTORY_ROOM)) return DIRECTORY_BITS
     return Math.min(STRIDE, (isIpv4 ? 32 : 128) - level)
   }
 
