@@ -35,6 +35,7 @@ test('one WAN link is enough; all else has defaults', () => {
       handshakeRetryMs: 500,
     },
     handshake: { hybrid: 'preferred' },
+    xdp: 'auto',
   })
 })
 

@@ -79,6 +79,11 @@ export const agentConfigSchema = z
     wan: z.array(wanSchema).min(1, 'at least one WAN link is needed').max(16),
     /** Overrides the address that activation stored, e.g. behind another proxy. */
     orchestrator: z.strictObject({ url: z.url({ protocol: /^wss$/, error: 'must be a wss:// URL' }) }).optional(),
+    /**
+     * Native XDP on a gateway's WAN devices, for packets between clear tunnels. `auto`: where the driver has it, but not on a veth, whose other end
+     * would have to be prepared for it. `on`: there too.
+     */
+    xdp: z.enum(['auto', 'on', 'off']).default('auto'),
     timers: timersSchema.prefault({}),
     handshake: handshakeSchema.prefault({}),
   })

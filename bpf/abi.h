@@ -85,6 +85,7 @@ enum counter {
 	COUNT_FLOW_REPLACED,	/* of the new ones: took the slot of a flow that is not established or has outlived itself */
 	COUNT_FLOW_FULL,	/* not remembered: every slot that it may have holds an established flow */
 	COUNT_FLOW_BUSY,	/* not remembered: another CPU was entering one there */
+	COUNT_RELAYED,		/* of mp-in: sent on to the next clear tunnel by XDP */
 	COUNTERS,
 };
 
@@ -293,7 +294,8 @@ struct path_state {
 	__u32 reserved_rtt;
 	__u64 hop[2];		/* MACs on a frame to the next hop, destination and source; path/hop.h */
 	__u64 hop_remote[2];	/* ... on the way to this address */
-	__u64 reserved_rx[2];
+	__u64 hop_asked;
+	__u64 reserved_hop;
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
 };
 

@@ -165,6 +165,15 @@ struct {
 	__type(value, __u32); /* peer index */
 } vaddrs SEC(".maps");
 
+/* WAN devices with wan_xdp on them: only those take frames. Agent-written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, MP_PATHS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* ifindex */
+	__type(value, __u32); /* the same */
+} frame_devices SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DROP_REASONS);

@@ -2,7 +2,7 @@
 import { type Codec, putBytes, putU16s, putU64s, takeBytes, takeU16s, takeU64s, viewOf } from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xb92de4c288a9b979n
+export const ABI_HASH = 0x1d500cc90b3405afn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -153,8 +153,9 @@ export const counter = {
   COUNT_FLOW_REPLACED: 18,
   COUNT_FLOW_FULL: 19,
   COUNT_FLOW_BUSY: 20,
+  COUNT_RELAYED: 21,
 } as const
-export const COUNTERS = 21
+export const COUNTERS = 22
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -178,6 +179,7 @@ export const counterNames: Readonly<Record<number, string>> = {
   18: 'flow-replaced',
   19: 'flow-full',
   20: 'flow-busy',
+  21: 'relayed',
 }
 
 /** enum nexthop_kind */
@@ -748,7 +750,8 @@ export interface PathState {
   reservedRtt: number
   hop: bigint[]
   hopRemote: bigint[]
-  reservedRx: bigint[]
+  hopAsked: bigint
+  reservedHop: bigint
   window: bigint[]
 }
 
@@ -773,7 +776,8 @@ export const pathStateCodec: Codec<PathState> = {
     view.setUint32(140, value.reservedRtt, true)
     putU64s(view, 144, 2, value.hop)
     putU64s(view, 160, 2, value.hopRemote)
-    putU64s(view, 176, 2, value.reservedRx)
+    view.setBigUint64(176, value.hopAsked, true)
+    view.setBigUint64(184, value.reservedHop, true)
     putU64s(view, 192, 64, value.window)
     return bytes
   },
@@ -796,7 +800,8 @@ export const pathStateCodec: Codec<PathState> = {
       reservedRtt: view.getUint32(140, true),
       hop: takeU64s(view, 144, 2),
       hopRemote: takeU64s(view, 160, 2),
-      reservedRx: takeU64s(view, 176, 2),
+      hopAsked: view.getBigUint64(176, true),
+      reservedHop: view.getBigUint64(184, true),
       window: takeU64s(view, 192, 64),
     }
   },

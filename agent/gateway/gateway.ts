@@ -76,6 +76,7 @@ export class Gateway {
     const node = await Node.open({
       ...options,
       sizes: gatewaySizes,
+      relays: true,
       node: options.identity.node,
       onHandshakePacket: (packet, arrival) => gateway?.onPacket(packet, arrival),
       onEvent: event => gateway?.onEvent(event),

@@ -34,8 +34,8 @@ export class Attachments {
       return
     }
     removePin(path)
-    const { attachType } = hookPrograms[hook]
-    const link = libbpf.checkResult(libbpf.linkCreate(program, ifindex, attachType, null), 'attach', object)
+    const { attachType, flags } = hookPrograms[hook]
+    const link = libbpf.checkResult(libbpf.linkCreate(program, ifindex, attachType, flags), 'attach', object)
     usingFd(link, fd => pinObject(fd, path))
   }
 
@@ -101,7 +101,7 @@ export class Attachments {
 function openLink(path: string): number | undefined {
   try {
     const fd = openPinned(path)
-    if (fd === undefined || linkType(fd) === BPF_LINK_TYPE_TCX) return fd
+    if (fd === undefined || LINK_TYPES.includes(linkType(fd))) return fd
     closeFd(fd)
     return undefined
   } catch (error) {
@@ -110,9 +110,10 @@ function openLink(path: string): number | undefined {
   }
 }
 
-const BPF_LINK_TYPE_TCX = 11
+const [BPF_LINK_TYPE_XDP, BPF_LINK_TYPE_TCX] = [6, 11]
+const LINK_TYPES = [BPF_LINK_TYPE_XDP, BPF_LINK_TYPE_TCX]
 
-// struct bpf_link_info in linux/bpf.h: type at 0, tcx.ifindex at 16.
+// struct bpf_link_info in linux/bpf.h: type at 0, xdp.ifindex and tcx.ifindex at 16.
 function linkType(fd: number): number {
   return libbpf.infoOf(fd, 48, 'link').getUint32(0, true)
 }

@@ -128,13 +128,17 @@ function resize(map: bigint, sizes: MapSizes): void {
   if (entries !== undefined) libbpf.checkResult(libbpf.mapSetMaxEntries(map, entries), 'resize', `map ${name}`)
 }
 
+const BPF_MAP_TYPE_DEVMAP_HASH = 25
+const BPF_F_RDONLY_PROG = 128
+
 function declaredShape(map: bigint): MapShape {
   return {
     type: libbpf.mapType(map),
     keySize: libbpf.mapKeySize(map),
     valueSize: libbpf.mapValueSize(map),
     maxEntries: libbpf.mapMaxEntries(map),
-    flags: libbpf.mapFlags(map),
+    // The kernel makes a devmap read-only for programs and refuses to be asked for it.
+    flags: libbpf.mapFlags(map) | (libbpf.mapType(map) === BPF_MAP_TYPE_DEVMAP_HASH ? BPF_F_RDONLY_PROG : 0),
   }
 }
 

@@ -120,9 +120,14 @@ export function mapLookupBatch(
 
 export const possibleCpus: () => number = lib.func('int libbpf_num_possible_cpus()')
 
-export const linkCreate: (program: number, ifindex: number, attachType: number, options: null) => number = lib.func(
-  'int bpf_link_create(int, int, int, void *)',
+koffi.struct('bpf_link_create_opts', { sz: 'size_t', flags: 'uint32', reserved: 'uint32' })
+const createLink: (program: number, ifindex: number, attachType: number, options: object) => number = lib.func(
+  'int bpf_link_create(int, int, int, bpf_link_create_opts *)',
 )
+/** @param flags of XDP: XDP_FLAGS_* of linux/if_link.h */
+export function linkCreate(program: number, ifindex: number, attachType: number, flags = 0): number {
+  return createLink(program, ifindex, attachType, { sz: koffi.sizeof('bpf_link_create_opts'), flags, reserved: 0 })
+}
 export const linkUpdate: (link: number, program: number, options: null) => number = lib.func(
   'int bpf_link_update(int, int, void *)',
 )
@@ -153,7 +158,8 @@ export interface TestRunOptions {
 const testRun: (program: number, options: TestRun) => number = lib.func(
   'int bpf_prog_test_run_opts(int, _Inout_ bpf_test_run_opts *)',
 )
-interface TestRun extends TestRunOptions {
+interface TestRun extends Omit<TestRunOptions, 'data_out'> {
+  data_out: Uint8Array | null
   sz: number
   data_size_in: number
   data_size_out: number
@@ -164,6 +170,29 @@ interface TestRun extends TestRunOptions {
   flags: number
   cpu: number
   batch_size: number
+}
+
+const BPF_F_TEST_XDP_LIVE_FRAMES = 2
+
+/** Runs an XDP program on frames that take its verdict's way (Documentation/bpf/bpf_prog_run.rst): `repeat` packets are really sent. */
+export function sendLiveFrames(program: number, packet: Uint8Array, repeat: number): number {
+  return testRun(program, {
+    sz: koffi.sizeof('bpf_test_run_opts'),
+    data_in: packet,
+    data_out: null,
+    ctx_in: null,
+    ctx_out: null,
+    data_size_in: packet.length,
+    data_size_out: 0,
+    ctx_size_in: 0,
+    ctx_size_out: 0,
+    retval: 0,
+    repeat,
+    duration: 0,
+    flags: BPF_F_TEST_XDP_LIVE_FRAMES,
+    cpu: 0,
+    batch_size: 0,
+  })
 }
 
 /** @returns 0 or -errno, and the options struct with its results; `data_out` and `ctx_out` are written in place */

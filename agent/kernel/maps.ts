@@ -42,6 +42,7 @@ export function openMaps(fds: MapFds): Maps {
     nexthops: map('nexthops', u32Codec, nexthopCodec),
     nexthopSets: map('nexthop_sets', u32Codec, nexthopSetCodec),
     ports: portsByIfindex(map('ports', u32Codec, portCodec)),
+    frameDevices: map('frame_devices', u32Codec, u32Codec),
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
     lastHeardNs: lastHeardReader(fdOf(fds, 'path_state')),
   }

@@ -49,6 +49,8 @@ export interface Maps {
   readonly nexthopSets: KernelMap<number, NexthopSet>
   /** ifindex -> LAN port. */
   readonly ports: KernelMap<number, Port>
+  /** ifindex -> itself: WAN devices with the hook `wan-xdp`. Of the caller's network namespace. */
+  readonly frameDevices: KernelMap<number, number>
   /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */
   readonly vaddrs: KernelMap<string, number>
   /** `lastRxNs` of a path's state without the rest of it; undefined: there is no such path. */
@@ -120,6 +122,7 @@ export interface FlowTable {
 export type Hook =
   | 'lan'
   | 'wan'
+  | 'wan-xdp'
   | 'wan-egress'
   | 'gather'
   | 'mp-egress'

@@ -11,11 +11,17 @@ import type { MapSizes } from './sizes.ts'
 /** BPF_TCX_INGRESS and BPF_TCX_EGRESS of enum bpf_attach_type, linux/bpf.h since 6.6. */
 const INGRESS = 46
 const EGRESS = 47
+/** BPF_XDP */
+export const XDP = 37
+/** Native only: generic XDP would cost more than it saves. */
+export const XDP_FLAGS_DRV_MODE = 4
 
 interface HookProgram {
   object: string
   program: string
   attachType: number
+  /** Of bpf_link_create. */
+  flags?: number
   /** Needs the kfuncs of module xfrm_interface. */
   esp: boolean
 }
@@ -23,6 +29,7 @@ interface HookProgram {
 export const hookPrograms: Readonly<Record<Hook, HookProgram>> = {
   lan: { object: 'lan.bpf.o', program: 'lan_ingress', attachType: INGRESS, esp: false },
   wan: { object: 'wan.bpf.o', program: 'wan_ingress', attachType: INGRESS, esp: false },
+  'wan-xdp': { object: 'xdp.bpf.o', program: 'wan_xdp', attachType: XDP, flags: XDP_FLAGS_DRV_MODE, esp: false },
   'wan-egress': { object: 'wanout.bpf.o', program: 'wan_egress', attachType: EGRESS, esp: false },
   gather: { object: 'gather.bpf.o', program: 'gather_ingress', attachType: INGRESS, esp: false },
   'mp-egress': { object: 'mp.bpf.o', program: 'mp_egress', attachType: EGRESS, esp: false },
@@ -34,6 +41,7 @@ export const hookPrograms: Readonly<Record<Hook, HookProgram>> = {
 export const hooks: readonly Hook[] = [
   'lan',
   'wan',
+  'wan-xdp',
   'wan-egress',
   'gather',
   'mp-egress',

@@ -19,6 +19,8 @@ export interface WanLink {
   index: number
   ifindex: number
   mtu: number
+  /** Of the device, as rtnetlink names it: `veth`, undefined for hardware. */
+  kind: string | undefined
   /** ifindex of the macvlan over it that cuts GSO packets (offload-devices.ts); 0: none. */
   segmenter: number
   usable: boolean
@@ -48,6 +50,7 @@ export function wanLinks(wan: readonly WanConfig[], links: readonly Link[], addr
         index,
         ifindex: link.ifindex,
         mtu: link.mtu,
+        kind: link.kind,
         segmenter:
           links.find(({ name, parent }) => name === segmenterName({ index }) && parent === link.ifindex)?.ifindex ?? 0,
         usable: link.up && link.running && own.length > 0,

@@ -15,6 +15,7 @@ import {
 } from '../../schema/abi.gen.ts'
 import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
+import { KernelError } from '../kernel/error.ts'
 import type { Capabilities, Dataplane, KernelPort, Link } from '../kernel/port.ts'
 import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
@@ -29,7 +30,7 @@ import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevice
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { FlowSweeper } from './flow-sweeper.ts'
-import { type Arrival, WanLinks } from './links.ts'
+import { type Arrival, type WanLink, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { ensureGather, ensureSegmenters } from './offload-devices.ts'
 import { RUNTIME_FILE, type Runtime, type RuntimeItem, readRuntime, runtimeItems } from './runtime.ts'
@@ -44,6 +45,8 @@ export interface NodeOptions {
   /** Node id, for the snapshot. */
   node: string
   sizes: MapSizes
+  /** Packets go from tunnel to tunnel here: a gateway. */
+  relays?: boolean
   onHandshakePacket: (packet: Uint8Array, arrival: Arrival) => void
   onEvent: (event: DataplaneEvent) => void
 }
@@ -74,6 +77,9 @@ export class Node {
   /** Node id. */
   readonly id: string
   readonly #wanDevices = new Set<number>()
+  /** WAN devices whose driver refused it. */
+  readonly #withoutXdp = new Set<number>()
+  readonly #relays: boolean
   #snapshots: Snapshots | undefined
 
   static async open(options: NodeOptions): Promise<Node> {
@@ -127,6 +133,7 @@ export class Node {
     this.wan = parts.wan
     this.devices = parts.devices
     this.#gather = parts.gather
+    this.#relays = options.relays ?? false
     this.reconciler = new Reconciler({
       port: options.kernel,
       dataplane: parts.dataplane,
@@ -167,6 +174,29 @@ export class Node {
     await this.reconciler.flush()
   }
 
+  /**
+   * Whether wan_xdp is on the device, after a try. Only a gateway has packets for it, and a driver without native XDP is none to log every
+   * second. On a veth it would take TSO from the other end, which in turn has to poll, or frames are lost.
+   */
+  #takesXdp({ ifindex, kind, name }: WanLink): boolean {
+    const { xdp } = this.config
+    const asked = this.#relays && (xdp === 'on' || (xdp === 'auto' && kind !== 'veth'))
+    if (!asked || this.#withoutXdp.has(ifindex)) return false
+    try {
+      this.dataplane.attach('wan-xdp', ifindex)
+      this.dataplane.maps.frameDevices.set(ifindex, ifindex)
+      return true
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error
+      this.#withoutXdp.add(ifindex)
+      this.log.info(
+        { err: error, link: name },
+        `no native XDP on WAN link ${name}: clear packets between tunnels go by tc`,
+      )
+      return false
+    }
+  }
+
   #wantAttachments(): void {
     const { mp0, mp1, ipsec0 } = this.devices
     const want = (hook: Extract<Resource, { kind: 'attachment' }>['hook'], ifindex: number) =>
@@ -181,12 +211,14 @@ export class Node {
     for (const ifindex of this.#wanDevices) {
       if (this.wan.links.some(link => link.ifindex === ifindex)) continue
       this.#wanDevices.delete(ifindex)
-      for (const hook of ['wan', 'wan-egress']) this.reconciler.drop(`attachment ${hook} ${ifindex}`)
+      this.#withoutXdp.delete(ifindex)
+      for (const hook of ['wan', 'wan-egress', 'wan-xdp']) this.reconciler.drop(`attachment ${hook} ${ifindex}`)
     }
     for (const link of this.wan.links) {
       this.#wanDevices.add(link.ifindex)
       want('wan', link.ifindex)
       want('wan-egress', link.ifindex)
+      if (this.#takesXdp(link)) want('wan-xdp', link.ifindex)
       const device = this.config.wan.find(entry => entry.name === link.name)?.interface
       if (device) relaxReversePath(this.kernel.network, device)
     }

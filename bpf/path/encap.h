@@ -112,7 +112,7 @@ static __always_inline __u8 traffic_class(const __u8 *inner)
 }
 
 /* Out of the path's WAN device: straight to the next hop that the kernel named a moment ago, else by asking it. */
-static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const struct path_conf *conf, const struct path_state *state,
+static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const struct path_conf *conf, struct path_state *state,
 				 bool outer6)
 {
 	struct ethhdr *eth = reach(skb, 0, sizeof(*eth));

@@ -72,7 +72,7 @@ export function carried(
   const { local, remote } = WAN[handle & 1 ? 6 : 4]
   const { tos = 0, ...fields } = change
   const header = {
-    session: handle === OTHER_SID ? 0x800 : REMOTE_SID,
+    session: (handle & ~15) === OTHER_SID ? 0x800 : REMOTE_SID,
     path: handle & 1,
     policyVersion: 4,
     timestampUs: dissect(left).header.timestampUs,

@@ -15,7 +15,7 @@ import { LinuxFlowTable } from '../../agent/kernel/flow-table.ts'
 import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
 import type { FlowTable, Hook, Maps } from '../../agent/kernel/port.ts'
-import { type RunContext, runProgram } from '../../agent/kernel/prog-run.ts'
+import { type RunContext, runProgram, runXdp } from '../../agent/kernel/prog-run.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../agent/kernel/sizes.ts'
 import { zeroPathState } from '../../agent/plan/values.ts'
@@ -223,14 +223,26 @@ export class Rig implements Disposable {
   }
 
   run(hook: Hook, packet: Bytes, context: Partial<RunContext> = {}): Outcome {
+    return this.#observe(hook, fd => {
+      const { verdict, packet: after, context: left } = runProgram(fd, { packet, context })
+      return { verdict, packet: after, mark: left.mark }
+    })
+  }
+
+  /** The verdict is XDP_*; a frame has no mark. */
+  runXdp(packet: Bytes): Outcome {
+    return this.#observe('wan-xdp', fd => {
+      const { verdict, packet: after } = runXdp(fd, { packet })
+      return { verdict, packet: after, mark: 0 }
+    })
+  }
+
+  #observe(hook: Hook, run: (fd: number) => Pick<Outcome, 'verdict' | 'packet' | 'mark'>): Outcome {
     const program = this.#loaded.programs.get(hook)
     if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
     const before = { drops: readDrops(this.fds), counters: readCounters(this.fds) }
-    const { verdict, packet: after, context: left } = runProgram(program, { packet, context })
     return {
-      verdict,
-      packet: after,
-      mark: left.mark,
+      ...run(program),
       drops: changes(before.drops, readDrops(this.fds)),
       counters: changes(before.counters, readCounters(this.fds)),
     }

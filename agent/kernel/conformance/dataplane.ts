@@ -272,6 +272,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       expect(dataplane.programs().map(({ hook }) => hook)).toEqual([
         'lan',
         'wan',
+        'wan-xdp',
         'wan-egress',
         'gather',
         'mp-egress',
@@ -288,6 +289,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       first.maps.ports.set(3, port(3, 1))
       first.attach('wan', link.ifindex)
       first.attach('wan-egress', link.ifindex)
+      first.attach('wan-xdp', link.ifindex)
       machine().restart()
       const second = await open(machine())
       expect(second).toMatchObject({ adoption: 'adopted', reason: undefined })
@@ -295,6 +297,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       expect(byKey(second.attached().map(at => [at.hook, at.ifindex]))).toEqual([
         ['wan', link.ifindex],
         ['wan-egress', link.ifindex],
+        ['wan-xdp', link.ifindex],
       ])
       second.maps.ports.set(4, port(4, 2))
       expect(second.maps.ports.get(4)).toEqual(port(4, 2))

@@ -7,6 +7,7 @@ import {
   ABI_MAX_PATHS,
   ABI_MAX_PEERS,
   ABI_MAX_PORTS,
+  ABI_MP_PATHS,
   ABI_PORT_PROBES,
   counterNames,
   dropReasonNames,
@@ -47,6 +48,7 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
     nexthops: array('nexthops', ABI_MAX_NEXTHOPS, nexthopCodec),
     nexthopSets: array('nexthop_sets', ABI_MAX_NEXTHOP_SETS, nexthopSetCodec),
     ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
+    frameDevices: new FakeMap('frame_devices', 'hash', ABI_MP_PATHS, u32Codec, u32Codec),
     vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
   }
   markLayout(maps)

@@ -2,6 +2,7 @@
 import { removeNamespaces } from '../../../tests/net/dataplane/namespace.ts'
 import { ratioAtLeast } from '../figure.ts'
 import type { Bench, Suite } from '../suite.ts'
+import { bareForward, type Gateway, OurGateway, vxlan } from './tunnel-gateways.ts'
 import { routePlain, routeVxlan } from './tunnel-kernel.ts'
 import { Ours } from './tunnel-ours.ts'
 import { Pair, PREFIX } from './tunnel-pair.ts'
@@ -14,7 +15,36 @@ export const suite: Suite = {
   async measure(bench) {
     removeNamespaces(PREFIX)
     await tcp(bench)
+    await small(bench)
   },
+}
+
+async function small(bench: Bench): Promise<void> {
+  using stack = new DisposableStack()
+  const packets = bench.quick ? 100_000 : 500_000
+  const { random } = bench
+  const ours = stack.use(new OurGateway(random, packets, 'xdp'))
+  const tc = stack.use(new OurGateway(random, packets, 'tc'))
+  const bare = stack.use(bareForward(random))
+  const kernel = stack.use(vxlan(random))
+  const through = (gateway: Gateway) => () => gateway.send(packets)
+  const rate = await bench.compare({
+    ours: through(ours),
+    tc: through(tc),
+    bare: through(bare),
+    vxlan: through(kernel),
+  })
+  const name = '64-byte packets through a gateway'
+  const unit = 'Mpps'
+  bench.figure({ name, value: rate.ours, unit, peer: { name: 'VXLAN', value: rate.vxlan }, bar: ratioAtLeast(2) })
+  bench.figure({
+    name,
+    value: rate.ours,
+    unit,
+    peer: { name: 'bare XDP forward', value: rate.bare },
+    bar: ratioAtLeast(0.95),
+  })
+  bench.figure({ name: `${name} without XDP`, value: rate.tc, unit, peer: { name: 'VXLAN', value: rate.vxlan } })
 }
 
 async function tcp(bench: Bench): Promise<void> {

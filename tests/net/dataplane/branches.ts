@@ -17,6 +17,8 @@ export interface BranchOptions {
   wanMtu: number
   /** Of every WAN device: a macvlan that cuts GSO packets. Default true. */
   segmenter?: boolean
+  /** Native XDP on the gateway's WAN devices. Default false. */
+  xdp?: boolean
 }
 
 const PREFIX = 'bldp-'
@@ -67,7 +69,7 @@ export class Branches implements Disposable {
   }
 
   #connectWan(side: Side): void {
-    const { outer, secure, wanMtu, segmenter = true } = this.#options
+    const { outer, secure, wanMtu, segmenter = true, xdp = false } = this.#options
     const edge = this.edges[side]
     const { gateway } = this
     const [edgeAddress, gatewayAddress, length] = WAN[outer][side]
@@ -76,7 +78,9 @@ export class Branches implements Disposable {
     edge.namespace.run(`ip addr add ${edgeAddress}/${length} dev wan0${outer === 6 ? ' nodad' : ''}`)
     gateway.namespace.run(`ip addr add ${gatewayAddress}/${length} dev ${wanDevice}${outer === 6 ? ' nodad' : ''}`)
     edge.addWan('wan0', { segmenter })
-    gateway.addWan(wanDevice, { segmenter })
+    gateway.addWan(wanDevice, { segmenter, xdp })
+    // The other end of a veth takes frames when it polls, as GRO makes it; and a frame has no checksum to be completed later.
+    if (xdp) edge.namespace.run('ethtool -K wan0 gro on tx off')
 
     const peer = side === 'a' ? 1 : 2
     const edgeSid = peer * 0x100

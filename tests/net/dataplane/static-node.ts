@@ -15,7 +15,7 @@ import {
 } from '../../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../../agent/kernel/sizes.ts'
 import { zeroPathState } from '../../../agent/plan/values.ts'
-import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop } from '../../../schema/abi.gen.ts'
+import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop, type PathState } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
 import { plainTagState } from '../../../schema/mp-tag.ts'
 import type { Namespace } from './namespace.ts'
@@ -46,6 +46,7 @@ export class StaticNode implements Disposable {
   readonly #links: number[] = []
   /** WAN device -> the macvlan over it. */
   readonly #segmenters = new Map<string, number>()
+  readonly #fresh = new Map<number, PathState>()
   #nexthops = 0
 
   /** Makes mp0, mp1 and, when `secure`, ipsec0, and attaches their programs. `mpMtu`: WAN MTU less outer headers. */
@@ -113,16 +114,21 @@ export class StaticNode implements Disposable {
     const program = this.#programs.programs.get(hook)
     if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
     const link = this.namespace.enter(() =>
-      linkCreate(program, this.namespace.ifindex(device), hookPrograms[hook].attachType, null),
+      linkCreate(program, this.namespace.ifindex(device), hookPrograms[hook].attachType, hookPrograms[hook].flags),
     )
     this.#links.push(checkResult(link, 'attach', `${hook} to ${device}`))
   }
 
   /** `segmenter`: with a macvlan that cuts GSO packets; without, they go by mp0 and mp1. */
-  addWan(device: string, { segmenter = true } = {}): void {
+  addWan(device: string, { segmenter = true, xdp = false } = {}): void {
     const { namespace } = this
     this.attach('wan', device)
     this.attach('wan-egress', device)
+    if (xdp) {
+      const ifindex = namespace.ifindex(device)
+      this.attach('wan-xdp', device)
+      namespace.enter(() => this.maps.frameDevices.set(ifindex, ifindex))
+    }
     if (!segmenter) return
     const macvlan = `mps${this.#segmenters.size}`
     namespace.run(`ip link add ${macvlan} link ${device} type macvlan mode private`)
@@ -166,11 +172,13 @@ export class StaticNode implements Disposable {
       reserved: 0,
       reservedConf: 0n,
     })
-    this.maps.pathState.set(sid, {
+    const state = {
       ...zeroPathState(),
       txTag: plainTagState(txKey, remoteSid, 0),
       rxTag: plainTagState(rxKey, sid, 0),
-    })
+    }
+    this.#fresh.set(sid, state)
+    this.maps.pathState.set(sid, state)
     this.maps.peers.set(peer, {
       sid,
       pathMask: 1,
@@ -181,6 +189,12 @@ export class StaticNode implements Disposable {
       flags: 1,
     })
     this.maps.vaddrs.set(vaddrRemote, peer)
+  }
+
+  /** As if nothing had been sent or received yet. */
+  forget(sid: number): void {
+    const state = this.#fresh.get(sid)
+    if (state) this.maps.pathState.set(sid, state)
   }
 
   addRoute(prefix: string, nexthop: Omit<Nexthop, 'reserved'>): void {
