@@ -5,12 +5,14 @@ import type { Bench, Suite } from '../suite.ts'
 import { bareForward, type Gateway, OurGateway, vxlan } from './tunnel-gateways.ts'
 import { routePlain, routeVxlan } from './tunnel-kernel.ts'
 import { Ours } from './tunnel-ours.ts'
-import { Pair, PREFIX } from './tunnel-pair.ts'
+import { Pair, PREFIX, WAN_MTU } from './tunnel-pair.ts'
 import { tcpThroughput } from './tunnel-traffic.ts'
+import { nebula, openvpn, tinc, UserspaceTunnel, userspacePackages } from './tunnel-userspace.ts'
 
 export const suite: Suite = {
   name: 'tunnel',
   about: 'a clear tunnel beside plain forwarding, VXLAN, a bare XDP forward and tunnels in user space',
+  packages: userspacePackages,
   minutes: 10,
   async measure(bench) {
     removeNamespaces(PREFIX)
@@ -48,26 +50,39 @@ async function small(bench: Bench): Promise<void> {
 }
 
 async function tcp(bench: Bench): Promise<void> {
-  using stack = new DisposableStack()
+  await using stack = new AsyncDisposableStack()
   const pair = (name: string) => stack.use(new Pair(name))
-  const [plain, vxlan, ours] = [pair('plain'), pair('vxlan'), pair('ours')]
+  const [plain, kernel, own] = [pair('plain'), pair('vxlan'), pair('ours')]
   routePlain(plain)
-  routeVxlan(vxlan)
-  stack.use(new Ours(ours))
+  routeVxlan(kernel)
+  stack.use(new Ours(own))
+  const [first, second, third] = [pair('nebula'), pair('tinc'), pair('openvpn')]
+  stack.use(await UserspaceTunnel.start(first, nebula))
+  stack.use(await UserspaceTunnel.start(second, tinc))
+  stack.use(await UserspaceTunnel.start(third, openvpn))
   const seconds = bench.quick ? 1 : 3
   const through = (pair: Pair) => () => tcpThroughput(pair, seconds)
   const speed = await bench.compare(
-    { ours: through(ours), plain: through(plain), vxlan: through(vxlan) },
+    {
+      ours: through(own),
+      'plain forwarding': through(plain),
+      VXLAN: through(kernel),
+      nebula: through(first),
+      tinc: through(second),
+      OpenVPN: through(third),
+    },
     bench.quick ? 3 : 7,
   )
-  const figure = (peer: 'vxlan' | 'plain', name: string, least: number) =>
+  const figure = (peer: Exclude<keyof typeof speed, 'ours'>, least?: number) =>
     bench.figure({
-      name: `TCP, packets of ${1500} bytes on the WAN`,
+      name: `TCP, packets of ${WAN_MTU} bytes on the WAN`,
       value: speed.ours,
       unit: 'Gb/s',
-      peer: { name, value: speed[peer] },
-      bar: ratioAtLeast(least),
+      peer: { name: peer, value: speed[peer] },
+      ...(least !== undefined && { bar: ratioAtLeast(least) }),
     })
-  figure('vxlan', 'VXLAN', 0.85)
-  figure('plain', 'plain forwarding', 0.7)
+  figure('VXLAN', 0.85)
+  figure('plain forwarding', 0.7)
+  // Against each of them, and so against the best.
+  for (const peer of ['nebula', 'tinc', 'OpenVPN'] as const) figure(peer, 5)
 }
