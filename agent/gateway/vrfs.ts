@@ -2,7 +2,7 @@
  * The enterprises' VRFs on a gateway: made when the first edge of an enterprise connects, joined by later ones (seed A 0043). Turns table changes
  * into FIB entries, and has the other edges told of them (relay.ts).
  */
-import { ABI_MAX_VRFS, ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
+import { ABI_MAX_VRFS, ABI_NH_F_SECURE, type Nexthop } from '../../schema/abi.gen.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
 import type { RouteEntry } from '../../schema/route-messages.ts'
 import type { EncodedMessage } from '../mp/route-session.ts'
@@ -54,6 +54,8 @@ export class Vrfs {
   readonly #ids = new Set<number>()
   readonly #stores = routeStores()
   readonly #relay: Relay
+  /** One object for all routes that lead to the same. */
+  readonly #targets = new Map<string, Nexthop>()
   #lastId = 0
   /** Prefixes that changed, for metrics. */
   updates = 0
@@ -136,8 +138,17 @@ export class Vrfs {
       fib.delete(vrf.id, prefix)
       return
     }
-    const flags = owner.security === 'esp' ? ABI_NH_F_SECURE : 0
-    fib.set(vrf.id, prefix, route.reachable ? viaPeer(owner.peer, flags) : unreachable(flags))
+    fib.set(vrf.id, prefix, this.#target(route.reachable ? owner.peer : undefined, owner.security))
+  }
+
+  #target(peer: number | undefined, security: Security): Nexthop {
+    const flags = security === 'esp' ? ABI_NH_F_SECURE : 0
+    const key = `${peer} ${flags}`
+    const known = this.#targets.get(key)
+    if (known) return known
+    const made = peer === undefined ? unreachable(flags) : viaPeer(peer, flags)
+    this.#targets.set(key, made)
+    return made
   }
 
   #reconsider(vrf: Vrf): void {

@@ -7,6 +7,7 @@ import { Slices } from '../loop/slices.ts'
 import { apply, type Failure } from './apply.ts'
 import { Plan } from './plan.ts'
 import { affectsRoutes, isRouteTarget, keyOf, type Resource } from './resource.ts'
+import { isRouteKey, RouteStates } from './route-states.ts'
 
 export interface ReconcilerOptions {
   port: KernelPort
@@ -27,6 +28,7 @@ export class Reconciler {
   readonly #dataplane: Dataplane
   readonly #desired = new Map<string, Resource>()
   readonly #observed = new Map<string, Resource>()
+  readonly #routes = new RouteStates()
   readonly #dirty = new Set<string>()
   readonly #dirtyRoutes = new Set<string>()
   /** Tried again later. */
@@ -48,53 +50,68 @@ export class Reconciler {
     this.#onFailure = options.onFailure ?? (() => {})
     this.#onError = options.onError ?? (() => {})
     this.#retryMs = options.retryMs ?? 1000
-    for (const resource of options.observed ?? []) this.#observed.set(keyOf(resource), resource)
+    for (const resource of options.observed ?? []) this.#observe(keyOf(resource), resource)
   }
 
   /** The kernel object should exist like this. */
   want(resource: Resource): void {
     const key = keyOf(resource)
-    this.#desired.set(key, resource)
+    if (resource.kind === 'fib') this.#routes.want(key, resource.nexthop)
+    else this.#desired.set(key, resource)
     this.#touch(key)
   }
 
   /** The kernel object should not exist (any more). */
   drop(resource: Resource | string): void {
     const key = typeof resource === 'string' ? resource : keyOf(resource)
-    this.#desired.delete(key)
+    if (isRouteKey(key)) this.#routes.want(key, 0)
+    else this.#desired.delete(key)
     this.#touch(key)
   }
 
   #touch(key: string): void {
     this.#failed.delete(key)
-    if (key.startsWith('fib ')) this.#dirtyRoutes.add(key)
+    if (isRouteKey(key)) this.#dirtyRoutes.add(key)
     else this.#dirty.add(key)
   }
 
   desired(key: string): Resource | undefined {
-    return this.#desired.get(key)
+    return isRouteKey(key) ? this.#routes.desired(key) : this.#desired.get(key)
   }
 
   /** Is the object in the kernel, as far as this agent knows? */
   exists(key: string): boolean {
-    return this.#observed.has(key)
+    return this.#present(key) !== undefined
   }
 
-  observed(): Iterable<Resource> {
-    return this.#observed.values()
+  #present(key: string): Resource | undefined {
+    return isRouteKey(key) ? this.#routes.observed(key) : this.#observed.get(key)
+  }
+
+  /** @param resource undefined: it is not there any more */
+  #observe(key: string, resource: Resource | undefined): void {
+    if (isRouteKey(key)) this.#routes.observe(key, resource?.kind === 'fib' ? resource.nexthop : 0)
+    else if (resource) this.#observed.set(key, resource)
+    else this.#observed.delete(key)
+  }
+
+  *observed(): Iterable<Resource> {
+    yield* this.#observed.values()
+    yield* this.#routes.allObserved()
   }
 
   /** Marks everything that is observed but not wanted: the next flush removes it. Called once, when adoption is complete. */
   sweep(): void {
     for (const key of this.#observed.keys()) if (!this.#desired.has(key)) this.#touch(key)
+    for (const key of this.#routes.unwanted()) this.#touch(key)
   }
 
   /** Something else changed these objects: forget what was observed, so that they are written again. */
   forget(resources: Iterable<Resource>): void {
     for (const resource of resources) {
       const key = keyOf(resource)
-      this.#observed.delete(key)
-      if (this.#desired.has(key)) this.#touch(key)
+      this.#observe(key, undefined)
+      if (this.desired(key)) this.#touch(key)
     }
   }
 
@@ -145,7 +162,7 @@ export class Reconciler {
     const slices = new Slices()
     const plan = new Plan()
     for (const key of keys) {
-      const [desired, observed] = [this.#desired.get(key), this.#observed.get(key)]
+      const [desired, observed] = [this.desired(key), this.#present(key)]
       // What routes lead to goes behind the last of them.
       if (!desired && observed && isRouteTarget(observed) && this.#dirtyRoutes.size > 0) this.#dirty.add(key)
       else plan.add({ desired, observed })
@@ -153,8 +170,7 @@ export class Reconciler {
     }
     const failures = await apply(plan.stages(), this.#port, this.#dataplane, operation => {
       const key = keyOf(operation.resource)
-      if (operation.action === 'delete') this.#observed.delete(key)
-      else this.#observed.set(key, operation.resource)
+      this.#observe(key, operation.action === 'delete' ? undefined : operation.resource)
       this.#routesChanged ||= affectsRoutes(operation.resource)
     })
     if (this.#routesChanged) this.#newEpoch()
