@@ -15,6 +15,10 @@ export function agentMetrics(role: Role): Registry {
   })
   gauge(registry, 'branchline_sessions', 'MP sessions', [], set => set({}, node.sessions.size))
   gauge(registry, 'branchline_routes', 'Prefixes of other nodes', [], set => set({}, routes(role)))
+  gauge(registry, 'branchline_flows', 'Flows remembered, one for each direction, at the last full sweep', [], set => {
+    const { live } = node.flowSweeper
+    if (live !== undefined) set({}, live)
+  })
   gauge(registry, 'branchline_drops_total', 'Dropped packets', ['reason'], set => {
     for (const [reason, count] of Object.entries(node.dataplane.drops())) set({ reason }, count)
   })
