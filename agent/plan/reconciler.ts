@@ -151,6 +151,8 @@ export class Reconciler {
     try {
       return await this.#tryAll(keys)
     } catch (error) {
+      // The dataplane was closed while it was at it: what is left is the next agent's.
+      if (this.#closed) return []
       this.#tryLater(keys)
       throw error
     } finally {
