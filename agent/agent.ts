@@ -11,6 +11,7 @@ import type { Logger } from './log.ts'
 import { agentMetrics } from './metrics.ts'
 import type { KeyPair } from './mp/dh.ts'
 import type { NetPort } from './mp/net.ts'
+import { ownMemory } from './node/own-memory.ts'
 import { version } from './version.ts'
 import { associationCount, nodeOf, nodeStatus, peerRows, peerStates, type Role, routeRows } from './view.ts'
 
@@ -90,7 +91,7 @@ export class Agent implements AgentView {
       ...nodeStatus(node),
       pid: process.pid,
       uptimeMs: Date.now() - this.#started,
-      memoryBytes: process.memoryUsage.rss(),
+      memoryBytes: await ownMemory(),
       loop: node.loop.status(),
       orchestrator: this.#options.orchestrator?.() ?? null,
       grant: { serial: grant.serial, expires: grant.expires, prefixes: grant.prefixes },
