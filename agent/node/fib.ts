@@ -1,14 +1,16 @@
-/** Routes of this node's VRFs as FIB resources; holds one next hop, or set of them, per prefix and lets go of it when the route changes. */
+/**
+ * Routes of this node's VRFs as FIB resources; holds one next hop, or set of them, per prefix and lets go of it when the route changes. What a prefix
+ * holds stands in the reconciler alone: of a million routes every copy counts.
+ */
 
 import { formatAddress, parsePrefix } from '../../schema/address.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
-import { type Nexthops, sameTarget, type Target } from './nexthops.ts'
+import type { Nexthops, Target } from './nexthops.ts'
 
 export class Fib {
   readonly #reconciler: Reconciler
   readonly #nexthops: Nexthops
-  readonly #routes = new Map<string, Target>()
 
   constructor(reconciler: Reconciler, nexthops: Nexthops) {
     this.#reconciler = reconciler
@@ -16,26 +18,24 @@ export class Fib {
   }
 
   set(vrf: number, prefix: string, target: Target): void {
-    const key = keyOf(fibResource(vrf, prefix, 0))
-    const before = this.#routes.get(key)
-    if (before && sameTarget(before, target)) return
-    const resource = fibResource(vrf, prefix, this.#nexthops.acquire(target))
-    this.#routes.set(key, target)
-    this.#reconciler.want(resource)
-    if (before) this.#nexthops.release(before)
+    const nexthop = this.#nexthops.acquire(target)
+    const resource = fibResource(vrf, prefix, nexthop)
+    const before = this.#held(keyOf(resource))
+    if (before !== nexthop) this.#reconciler.want(resource)
+    if (before !== undefined) this.#nexthops.release(before)
   }
 
   delete(vrf: number, prefix: string): void {
     const key = keyOf(fibResource(vrf, prefix, 0))
-    const before = this.#routes.get(key)
-    if (!before) return
-    this.#routes.delete(key)
+    const before = this.#held(key)
+    if (before === undefined) return
     this.#reconciler.drop(key)
     this.#nexthops.release(before)
   }
 
-  get size(): number {
-    return this.#routes.size
+  #held(key: string): number | undefined {
+    const route = this.#reconciler.desired(key)
+    return route?.kind === 'fib' ? route.nexthop : undefined
   }
 }
 

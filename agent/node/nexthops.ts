@@ -22,6 +22,8 @@ export class Nexthops {
   readonly #nexthops: Indexes
   /** By the indexes of their members. */
   readonly #sets: Indexes
+  /** What an index that is in use stands for. */
+  readonly #targets = new Map<number, Target>()
 
   constructor(reconciler: Reconciler) {
     this.#reconciler = reconciler
@@ -38,7 +40,12 @@ export class Nexthops {
 
   /** Index of this next hop or set, one more user of it. Throws RangeError when a map is full or a set too large. */
   acquire(target: Target): number {
-    if (!('members' in target)) return this.#acquireOne(target)
+    const index = 'members' in target ? this.#acquireSet(target) : this.#acquireOne(target)
+    this.#targets.set(index, target)
+    return index
+  }
+
+  #acquireSet(target: NexthopSet): number {
     const { length } = target.members
     if (length === 0 || length > ABI_NEXTHOP_SET_MEMBERS)
       throw new RangeError(`a set has 1 to ${ABI_NEXTHOP_SET_MEMBERS} members, not ${length}`)
@@ -54,11 +61,15 @@ export class Nexthops {
     return index
   }
 
-  release(target: Target): void {
-    if (!('members' in target)) {
-      this.#releaseOne(target)
-      return
-    }
+  /** One user less of an index that `acquire` gave. */
+  release(index: number): void {
+    const target = this.#targets.get(index)
+    if (!target) return
+    if ('members' in target) this.#releaseSet(target)
+    else this.#releaseOne(target)
+  }
+
+  #releaseSet(target: NexthopSet): void {
     const members = target.members.map(member => this.#nexthops.indexOf(content(member)) ?? 0).sort((a, b) => a - b)
     const key = members.join(' ')
     const index = this.#sets.indexOf(key)
@@ -71,7 +82,9 @@ export class Nexthops {
   #releaseOne(nexthop: Nexthop): void {
     const key = content(nexthop)
     const index = this.#nexthops.indexOf(key)
-    if (this.#nexthops.release(key)) this.#reconciler.drop(`nexthop ${index}`)
+    if (index === undefined || !this.#nexthops.release(key)) return
+    this.#reconciler.drop(`nexthop ${index}`)
+    this.#targets.delete(index)
   }
 }
 
@@ -137,14 +150,6 @@ class Indexes {
     if (this.#next >= this.#limit) throw new RangeError(`all ${this.#limit - 1} ${this.#what} are in use`)
     return this.#next++
   }
-}
-
-export function sameTarget(a: Target, b: Target): boolean {
-  return targetKey(a) === targetKey(b)
-}
-
-function targetKey(target: Target): string {
-  return 'members' in target ? `set ${target.members.map(content).sort().join(', ')}` : content(target)
 }
 
 function content({ kind, flags, target }: Nexthop): string {
