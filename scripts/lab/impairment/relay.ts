@@ -56,15 +56,11 @@ export class Relay {
     const { wan, node, router } = this.#splice
     const argv = [IMPAIR, 'relay', '--node', node, '--router', router, '--socket', this.#socket]
     const options = { name: this.#name, argv: seed === undefined ? argv : [...argv, '--seed', String(seed)] }
+    // The log goes on from an earlier relay of this link, whose words are not this one's.
+    const before = LabProcess.find(this.#lab.machine, this.#name)?.output().length ?? 0
     const process = await this.#lab.start(wan, options)
     return until('the relay runs', START_DEADLINE_MS, async () => {
-      // The log goes on from an earlier relay of this link; the last word is this one's.
-      const ready = process
-        .output()
-        .trimEnd()
-        .split('\n')
-        .at(-1)
-        ?.match(/^ready seed (\d+)$/)
+      const ready = /^ready seed (\d+)$/m.exec(process.output().slice(before))
       if (!(await process.alive())) throw new LabError('process', `the relay ended: ${process.tail()}`)
       return ready ? Number(ready[1]) : undefined
     })

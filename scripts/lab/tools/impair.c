@@ -76,10 +76,9 @@ struct arrival {
 };
 
 /* The tag that the kernel took out of the frame goes back in; false: not a finished packet of its own. */
-static bool finish_frame(struct msghdr *message, const struct end *end, uint8_t *frame, uint32_t *length, uint64_t *age_ns)
+static bool finish_frame(struct msghdr *message, const struct end *end, uint64_t real_ns, uint8_t *frame, uint32_t *length,
+			 uint64_t *age_ns)
 {
-	uint64_t real_ns = clock_ns(CLOCK_REALTIME);
-
 	*age_ns = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
@@ -117,7 +116,7 @@ static void receive(int direction)
 	struct arrival arrivals[BATCH];
 	struct mmsghdr messages[BATCH] = { 0 };
 	struct iovec vectors[BATCH];
-	uint64_t now_ns;
+	uint64_t now_ns, real_ns;
 	int count;
 
 	if (!frames) {
@@ -134,13 +133,15 @@ static void receive(int direction)
 						       .msg_controllen = sizeof(arrivals[i].control) };
 	}
 	count = recvmmsg(end->fd, messages, BATCH, MSG_DONTWAIT, NULL);
+	/* Read once: between frames of a batch both clocks would drift apart by the work on those before. */
 	now_ns = clock_ns(CLOCK_MONOTONIC);
+	real_ns = clock_ns(CLOCK_REALTIME);
 	for (int i = 0; i < count; i++) {
 		uint32_t length = messages[i].msg_len;
 		uint8_t *frame = vectors[i].iov_base;
 		uint64_t age_ns;
 
-		if (finish_frame(&messages[i].msg_hdr, end, frame, &length, &age_ns))
+		if (finish_frame(&messages[i].msg_hdr, end, real_ns, frame, &length, &age_ns))
 			decide(&fates[direction], frame, length, now_ns - age_ns);
 		else
 			fates[direction].count.offloaded++;
