@@ -41,6 +41,14 @@ export function closeFd(fd: number): void {
   closeDescriptor(fd)
 }
 
+const fcntl: (fd: number, command: number, least: number) => number = libc.func('int fcntl(int, int, int)')
+const F_DUPFD_CLOEXEC = 1030
+
+/** Another descriptor of the same object. @throws KernelError */
+export function duplicateFd(fd: number): number {
+  return checkErrno(fcntl(fd, F_DUPFD_CLOEXEC, 0), 'duplicate', `descriptor ${fd}`)
+}
+
 const clockGettime: (clock: number, time: BigInt64Array) => number = libc.func('int clock_gettime(int, void *)')
 const clockGetres: (clock: number, time: BigInt64Array) => number = libc.func('int clock_getres(int, void *)')
 const CLOCK_MONOTONIC = 1

@@ -3,7 +3,8 @@
  *
  *   FibThread -- worker.ts: FibEngine -- maps -- program `ask` (bpf/bench/fib.bpf.c), which this thread runs at the same time
  */
-import { afterEach, expect, it } from 'vitest'
+import { readdirSync } from 'node:fs'
+import { afterEach, expect, it, vi } from 'vitest'
 import { FibThread } from '../../agent/kernel/fib/thread.ts'
 import { fibFds } from '../../agent/kernel/maps.ts'
 import type { FibRoute } from '../../agent/kernel/port.ts'
@@ -173,3 +174,19 @@ it('answers rightly while routes change a thousand times a second', async () => 
   console.log(`${changes} changes, ${asked} look-ups`)
   expect(changes).toBeGreaterThan(200)
 }, 30_000)
+
+it('may be closed before its worker has begun, and keeps nothing', async () => {
+  const { probe, thread } = setUp()
+  await thread.usage()
+  const descriptors = () => readdirSync('/proc/self/fd').length
+  const before = descriptors()
+  for (let round = 0; round < 100; round++) {
+    const short = new FibThread(fibFds(probe.object.maps))
+    const asked = short.usage().catch((error: unknown) => error)
+    await new Promise(resolve => setTimeout(resolve, 20 + round / 2))
+    short.close()
+    await asked
+  }
+  await vi.waitFor(() => expect(descriptors()).toBeLessThanOrEqual(before), 20_000)
+  expect(await thread.apply([subnet(0, 1)])).toEqual(new Map())
+}, 60_000)

@@ -1,10 +1,12 @@
 /** The FIB of the Linux port: hands everything to a worker thread, and starts another when it ends, which makes the table anew from the maps. */
+import { setImmediate } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { startWorker } from '../../worker.ts'
 import { KernelError } from '../error.ts'
 import type { FibKey } from '../fib-key.ts'
+import { closeFd, duplicateFd } from '../native.ts'
 import type { Fib, FibRoute, FibUsage } from '../port.ts'
-import type { FibFds } from './memory.ts'
+import type { ArrayFd, FibFds } from './memory.ts'
 import type { Answer, Request, WorkerStart } from './messages.ts'
 import { ROUTE_WORDS, readRoute, writeRoute } from './route.ts'
 
@@ -28,6 +30,8 @@ export class FibThread implements Fib {
   readonly #pending = new Map<number, Pending>()
   readonly #faults: ((error: Error) => void)[] = []
   #worker: Worker | undefined
+  /** The worker has mapped the maps. Until then it must not be terminated: a native call that fails because its thread ends takes the process along. */
+  #ready = false
   #restart: NodeJS.Timeout | undefined
   #lastId = 0
   #closed = false
@@ -73,6 +77,10 @@ export class FibThread implements Fib {
     clearTimeout(this.#restart)
     for (const { reject } of this.#pending.values()) reject(new KernelError('write', 'fib', 'ESHUTDOWN'))
     this.#pending.clear()
+    if (this.#ready) this.#terminate()
+  }
+
+  #terminate(): void {
     this.#worker?.terminate().catch(() => {})
   }
 
@@ -89,20 +97,28 @@ export class FibThread implements Fib {
 
   #start(): void {
     this.#restart = undefined
-    const worker = startWorker('fib', { fds: this.#fds } satisfies WorkerStart)
+    // Its own descriptors: the dataplane may be closed, and its numbers mean something else, before the worker has begun.
+    const fds = duplicate(this.#fds)
+    const worker = startWorker('fib', { fds } satisfies WorkerStart)
     this.#worker = worker
-    if (this.#pending.size === 0) worker.unref()
+    this.#ready = false
     let cause: unknown
     worker.on('message', (answer: Answer) => this.#answered(answer))
     worker.on('error', error => {
       cause = error
     })
-    worker.on('exit', code => this.#ended(cause ?? new Error(`exit code ${code}`)))
+    worker.on('exit', code => {
+      for (const { fd } of Object.values(fds)) closeFd(fd)
+      this.#ended(cause ?? new Error(`exit code ${code}`))
+    })
     for (const { request } of this.#pending.values()) worker.postMessage(request)
   }
 
   #answered(answer: Answer): void {
     if (answer.what === 'ready') {
+      this.#ready = true
+      if (this.#closed) this.#terminate()
+      else if (this.#pending.size === 0) this.#worker?.unref()
       if (answer.lost > 0)
         this.#fault(new KernelError('rebuild', 'fib', 'ENOSPC', `no room any more for ${answer.lost} routes`))
       return
@@ -114,6 +130,7 @@ export class FibThread implements Fib {
 
   #ended(cause: unknown): void {
     this.#worker = undefined
+    this.#ready = false
     if (this.#closed) return
     const error = new KernelError('write', 'fib', 'EIO', 'its worker ended; the table stays as it is', { cause })
     this.#fault(error)
@@ -130,8 +147,19 @@ export class FibThread implements Fib {
     for (const handler of this.#faults) handler(error)
   }
 
-  /** Ends the worker as a fault would. For tests. */
+  /** Ends the worker as a fault would, once it has begun. For tests. */
   async kill(): Promise<void> {
+    while (!this.#ready && this.#worker) await setImmediate()
     await this.#worker?.terminate()
+  }
+}
+
+function duplicate(fds: FibFds): FibFds {
+  const again = ({ fd, entries }: ArrayFd): ArrayFd => ({ fd: duplicateFd(fd), entries })
+  return {
+    fib: again(fds.fib),
+    fib_roots: again(fds.fib_roots),
+    fib_lines: again(fds.fib_lines),
+    fib_routes: again(fds.fib_routes),
   }
 }
