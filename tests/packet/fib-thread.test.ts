@@ -3,7 +3,7 @@
  *
  *   FibThread -- worker.ts: FibEngine -- maps -- program `ask` (bpf/bench/fib.bpf.c), which this thread runs at the same time
  */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, expect, it, vi } from 'vitest'
 import { FibThread } from '../../agent/kernel/fib/thread.ts'
 import { fibFds } from '../../agent/kernel/maps.ts'
@@ -179,14 +179,15 @@ it('may be closed before its worker has begun, and keeps nothing', async () => {
   const { probe, thread } = setUp()
   await thread.usage()
   const descriptors = () => readdirSync('/proc/self/fd').length
-  const before = descriptors()
-  for (let round = 0; round < 100; round++) {
+  const mappings = () => readFileSync('/proc/self/maps', 'utf8').split('bpf-map').length
+  const [before, mapped] = [descriptors(), mappings()]
+  for (let round = 0; round < 40; round++) {
     const short = new FibThread(fibFds(probe.object.maps))
     const asked = short.usage().catch((error: unknown) => error)
-    await new Promise(resolve => setTimeout(resolve, 20 + round / 2))
+    await new Promise(resolve => setTimeout(resolve, 20 + round))
     short.close()
     await asked
   }
-  await vi.waitFor(() => expect(descriptors()).toBeLessThanOrEqual(before), 20_000)
+  await vi.waitFor(() => expect([descriptors(), mappings()]).toEqual([before, mapped]), 20_000)
   expect(await thread.apply([subnet(0, 1)])).toEqual(new Map())
 }, 60_000)

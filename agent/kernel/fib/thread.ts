@@ -30,7 +30,7 @@ export class FibThread implements Fib {
   readonly #pending = new Map<number, Pending>()
   readonly #faults: ((error: Error) => void)[] = []
   #worker: Worker | undefined
-  /** The worker has mapped the maps. Until then it must not be terminated: a native call that fails because its thread ends takes the process along. */
+  /** The worker has mapped the maps. Until then nobody may terminate it: a native call that fails because its thread ends takes the process along. */
   #ready = false
   #restart: NodeJS.Timeout | undefined
   #lastId = 0
@@ -77,11 +77,9 @@ export class FibThread implements Fib {
     clearTimeout(this.#restart)
     for (const { reject } of this.#pending.values()) reject(new KernelError('write', 'fib', 'ESHUTDOWN'))
     this.#pending.clear()
-    if (this.#ready) this.#terminate()
-  }
-
-  #terminate(): void {
-    this.#worker?.terminate().catch(() => {})
+    // Never terminated: see #ready. It finishes what it is at, and the process waits for it.
+    this.#worker?.ref()
+    this.#worker?.postMessage('end')
   }
 
   #ask(body: RequestBody): Promise<Answer> {
@@ -117,8 +115,7 @@ export class FibThread implements Fib {
   #answered(answer: Answer): void {
     if (answer.what === 'ready') {
       this.#ready = true
-      if (this.#closed) this.#terminate()
-      else if (this.#pending.size === 0) this.#worker?.unref()
+      if (!this.#closed && this.#pending.size === 0) this.#worker?.unref()
       if (answer.lost > 0)
         this.#fault(new KernelError('rebuild', 'fib', 'ENOSPC', `no room any more for ${answer.lost} routes`))
       return

@@ -14,12 +14,19 @@ const COLLECT_COUNT = 4096
 const { fds } = workerData as WorkerStart
 const port = parentPort
 if (!port) throw new Error('this module is a worker')
-const engine = new FibEngine(mapFib(fds), waitGrace)
+const memory = mapFib(fds)
+const engine = new FibEngine(memory, waitGrace)
 let collecting: NodeJS.Timeout | 'now' | undefined
+let ending = false
 
 const answer = (message: Answer) => port.postMessage(message)
 
-port.on('message', (request: Request) => {
+port.on('message', (request: Request | 'end') => {
+  if (request === 'end') {
+    ending = true
+    if (collecting !== 'now') end()
+    return
+  }
   const { id, what } = request
   if (what === 'apply') answer({ id, what, refused: engine.apply(request.changes) })
   else if (what === 'records') answer({ id, what, records: engine.records() })
@@ -41,7 +48,8 @@ function collect(): void {
   engine.collect(graceOver).then(
     () => {
       collecting = undefined
-      collectSoon()
+      if (ending) end()
+      else collectSoon()
     },
     // Whatever it is ends this thread, and the next one begins with clean books.
     error =>
@@ -49,4 +57,11 @@ function collect(): void {
         throw error
       }),
   )
+}
+
+/** Pages that stay mapped would keep the maps of a dataplane that is gone, 100 MB and more. */
+function end(): void {
+  clearTimeout(collecting === 'now' ? undefined : collecting)
+  memory.close()
+  port?.close()
 }
