@@ -67,7 +67,7 @@ const { metafile } = await build({
   metafile: true,
   // CommonJS packages call require, which an ES module lacks.
   banner: {
-    js: '#!/usr/bin/env node\nimport { createRequire as branchlineRequire } from "node:module"; const require = branchlineRequire(import.meta.url);',
+    js: '#!/usr/bin/env -S node --max-semi-space-size=2\nimport { createRequire as branchlineRequire } from "node:module"; const require = branchlineRequire(import.meta.url);',
   },
 })
 chmodSync(outfile, 0o755)

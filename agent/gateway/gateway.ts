@@ -19,6 +19,7 @@ import type { ByteStream, Endpoint, Listener } from '../mp/net.ts'
 import { Prober } from '../mp/prober.ts'
 import { queuedStream } from '../mp/queued-stream.ts'
 import { createResponder, type Responder, type ResponderResult } from '../mp/responder.ts'
+import { cryptoOnDemand } from '../mp/responder-demand.ts'
 import { cryptoPool } from '../mp/responder-pool.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
@@ -107,7 +108,7 @@ export class Gateway {
       now: Date.now,
       hybrid: options.config.handshake.hybrid,
       ...(workers > 0 && {
-        crypto: cryptoPool({ workers, log: node.log }),
+        crypto: cryptoOnDemand(cryptoPool({ workers, log: node.log })),
         load: new Load({ now: Date.now, rate: RATE_PER_WORKER * workers, burst: RATE_PER_WORKER * workers }),
       }),
       accept: (init, grant, { arrival }) => {
