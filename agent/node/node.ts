@@ -89,6 +89,17 @@ export class Node {
     const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp, sizes: options.sizes })
     dataplane.fib.onFault(error => log.error({ err: error }, error.message))
     if (dataplane.reason) log.warn({ reason: dataplane.reason }, `pinned dataplane ${dataplane.adoption}`)
+    try {
+      return await Node.#over(dataplane, capabilities, options)
+    } catch (error) {
+      // What stays open would keep a process alive that has nothing to do.
+      dataplane.close()
+      throw error
+    }
+  }
+
+  static async #over(dataplane: Dataplane, capabilities: Capabilities, options: NodeOptions): Promise<Node> {
+    const { config, kernel, log } = options
     const wan = new WanLinks({
       wan: config.wan,
       kernel,

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Machine } from '../../agent/kernel/conformance.ts'
 import { openLinuxKernel } from '../../agent/kernel/linux.ts'
-import type { KernelPort } from '../../agent/kernel/port.ts'
+import type { Dataplane, KernelPort } from '../../agent/kernel/port.ts'
 import { enterFreshNamespace } from './namespace.ts'
 
 let count = 0
@@ -11,7 +11,18 @@ let count = 0
 export function linuxMachine(): Machine {
   const namespace = enterFreshNamespace()
   const bpffs = `/sys/fs/bpf/branchline-test-${process.pid}-${count++}`
-  let kernel = openLinuxKernel()
+  const dataplanes: Dataplane[] = []
+  const open = (): KernelPort => {
+    const port = openLinuxKernel()
+    const { openDataplane: openOne } = port
+    const openDataplane: KernelPort['openDataplane'] = async options => {
+      const dataplane = await openOne(options)
+      dataplanes.push(dataplane)
+      return dataplane
+    }
+    return Object.assign(port, { openDataplane })
+  }
+  let kernel = open()
   return {
     get kernel(): KernelPort {
       return kernel
@@ -20,9 +31,11 @@ export function linuxMachine(): Machine {
     restart: () => {
       // The dataplane that the ended agent had open stays open: its descriptors change nothing about what is pinned.
       kernel.close()
-      kernel = openLinuxKernel()
+      kernel = open()
     },
     end: () => {
+      // Open descriptors would keep the maps of every test, 200 MB each.
+      for (const dataplane of dataplanes) dataplane.close()
       kernel.close()
       removePins(bpffs)
       namespace.leave()

@@ -36,9 +36,9 @@ export class FibThread implements Fib {
   #lastId = 0
   #closed = false
 
+  /** The worker starts with the first request. */
   constructor(fds: FibFds) {
     this.#fds = fds
-    this.#start()
   }
 
   async apply(changes: readonly FibRoute[]): Promise<ReadonlyMap<number, KernelError>> {
@@ -87,9 +87,13 @@ export class FibThread implements Fib {
     return new Promise((resolve, reject) => {
       const request: Request = { ...body, id: ++this.#lastId }
       this.#pending.set(request.id, { request, attempts: 0, resolve, reject })
-      // Only what is waited for keeps the process alive.
-      this.#worker?.ref()
-      this.#worker?.postMessage(request)
+      if (this.#worker) {
+        // Only what is waited for keeps the process alive.
+        this.#worker.ref()
+        this.#worker.postMessage(request)
+      } else if (!this.#restart) {
+        this.#start()
+      }
     })
   }
 
