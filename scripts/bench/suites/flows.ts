@@ -88,9 +88,11 @@ function findsAll({ random, check }: Verify): void {
 /** Both CPUs put the same flows in, in the same order at the same time. */
 async function noneTwice({ random, check }: Verify): Promise<void> {
   const flows = 2 ** 19
-  for (const table of ['table_fill', 'table6_fill']) {
+  for (const table of ['table', 'table6']) {
     using programs = open(random, flows)
-    await onTwoCpus({ program: programs.program(table), packet: PACKET, repeat: flows / FLOWS_PER_RUN })
+    await onTwoCpus({ program: programs.program(`${table}_fill`), packet: PACKET, repeat: flows / FLOWS_PER_RUN })
+    // What both found busy is entered with a later packet, as every flow's is.
+    fill(programs, table, 0, flows)
     const { 'flow-new': entered = 0, 'flow-busy': busy = 0 } = readCounters(programs.maps)
     const slots = slotsTaken(programs.maps)
     check(`${table} from two CPUs: flows in twice`, slots - flows, 0, 'flows')
