@@ -16,9 +16,12 @@ EXPORT_STRUCT(flow);
 EXPORT_STRUCT(flow_config);
 EXPORT_STRUCT(flow_sweep);
 EXPORT_STRUCT(session);
+EXPORT_STRUCT(steering);
 EXPORT_STRUCT(peer);
 EXPORT_STRUCT(path_conf);
 EXPORT_STRUCT(path_state);
+EXPORT_STRUCT(lane);
+EXPORT_STRUCT(bundle);
 EXPORT_STRUCT(port);
 EXPORT_STRUCT(node_config);
 EXPORT_STRUCT(event);
@@ -28,6 +31,8 @@ EXPORT_ENUM(counter);
 EXPORT_ENUM(nexthop_kind);
 EXPORT_ENUM(flow_state);
 EXPORT_ENUM(event_type);
+EXPORT_ENUM(traffic_class);
+EXPORT_ENUM(spread);
 EXPORT_ENUM(fib_kind);
 
 /* Constants as a BTF enum, since macros leave no BTF. */
@@ -54,6 +59,10 @@ enum abi_constant {
 	ABI_FLOW_LIFE_ANSWERED = FLOW_LIFE_ANSWERED,
 	ABI_FLOW_LIFE_CONNECTED = FLOW_LIFE_CONNECTED,
 	ABI_WINDOW_WORDS = WINDOW_WORDS,
+	ABI_LANE_WORDS = LANE_WORDS,
+	ABI_MP_LANES = MP_LANES,
+	ABI_DELAY_BUCKETS = DELAY_BUCKETS,
+	ABI_DELAY_BUCKET_US = DELAY_BUCKET_US,
 	ABI_NH_F_SECURE = NH_F_SECURE,
 	ABI_PEER_F_ESP = PEER_F_ESP,
 	ABI_FAMILY_NONE = FAMILY_NONE,
@@ -71,6 +80,10 @@ EXPORT_ENUM(abi_constant);
 _Static_assert(sizeof(struct mp_hdr) == MP_HDR_LEN, "the tag must end the header");
 _Static_assert(__builtin_offsetof(struct mp_hdr, tag) == 32, "the tag covers the 32 bytes before it");
 _Static_assert(sizeof(struct session) == 64 && sizeof(struct path_conf) == 64, "one cache line each");
-_Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __builtin_offsetof(struct path_state, window) == 192,
+_Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __builtin_offsetof(struct path_state, busy_until_ns) == 128 &&
+		       __builtin_offsetof(struct path_state, told_highest) == 192 && __builtin_offsetof(struct path_state, delay) == 256 &&
+		       __builtin_offsetof(struct path_state, window) == 320,
 	       "sender and receiver write no common cache line");
+_Static_assert(sizeof(struct peer) == 64 && sizeof(struct steering) == 8, "a peer is a cache line, a class one word of it");
+_Static_assert(__builtin_offsetof(struct path_conf, rate) % 8 == 0, "rate and delay change together");
 _Static_assert(sizeof(struct flow) == 32, "two flows are a cache line");

@@ -238,17 +238,46 @@ struct session {
 	__u64 rx_key[2];
 };
 
+/* What a packet asks of the way, by the DSCP of the inner packet (path/class.h). */
+enum traffic_class {
+	CLASS_DEFAULT = 0,
+	CLASS_REALTIME = 1,
+	CLASS_TRANSACTIONAL = 2,
+	CLASS_BULK = 3,
+	CLASSES,		/* count; not a class */
+};
+
+/* How the packets of a class are spread over paths. */
+enum spread {
+	SPREAD_BEST = 0,	/* all on `best` */
+	SPREAD_FLOWS = 1,	/* each flow stays on one of `mask`, by rates */
+	SPREAD_PACKETS = 2,	/* each packet where it arrives first */
+	SPREAD_TWICE = 3,	/* all on `best`, and again on `second` */
+};
+
+/* Of one class towards one peer. One aligned word, read and written at once. */
+struct steering {
+	__u8 mode;		/* enum spread */
+	__u8 best;		/* path ids */
+	__u8 second;
+	__u8 fec;		/* as in the MP header; 0: off */
+	__u16 mask;		/* paths to use while they live; then any of the peer's */
+	__u16 playout_ms;	/* packets from the peer are held back until so long after the quickest could have come; 0: not at all */
+};
+
 #define PEER_F_ESP 1		/* SAs exist: secure next hops may use the peer */
 
 /* Where packets for a peer go now. Index: peer index; 0 is nobody. The first 8 bytes change together: a rekey is one store. */
 struct peer {
 	__u32 sid;		/* session to send on; 0: no such peer */
-	__u16 path_mask;	/* usable paths */
+	__u16 path_mask;	/* usable paths, backup links' too */
 	__u8 path_best;
 	__u8 flags;		/* PEER_F_* */
 	__u32 policy_version;	/* sent in headers */
 	__u16 mtu_secure;	/* largest inner packet */
 	__u16 mtu_clear;
+	struct steering steering[CLASSES];
+	__u64 reserved[2];
 };
 
 #define FAMILY_NONE 0
@@ -268,35 +297,74 @@ struct path_conf {
 	__u16 mtu;		/* of the WAN side, outer headers included */
 	__u32 segment_ifindex;	/* macvlan over `ifindex` whose transmit cuts GSO packets; 0: none, they go by mp0 and mp1 */
 	__u32 reserved;
-	__u64 reserved_conf;
+	__u32 rate;		/* what the path carries towards the peer, bytes per ms; 0: unknown. With delay_us one word */
+	__u32 delay_us;		/* one way, as far as it can be known, without queues */
 };
 
 #define WINDOW_WORDS 64		/* x 32 packets: 2048 */
 
+/* Delay above the quickest packet so far, in steps of a factor of 2: bucket n counts those below DELAY_BUCKET_US << n, the last all others. */
+#define DELAY_BUCKETS 16
+#define DELAY_BUCKET_US 125
+
 /*
- * What the programs learn about a path; the agent creates it, zeroed but for the tags, and then only reads it. Index: place of the
- * handle. A cache line for a sender, one for a receiver, one for probes, then the window.
+ * What the programs learn about a path; the agent creates it, zeroed but for the tags, and then only reads it, but for `left`, which it
+ * clears. Index: place of the handle. A cache line for a sender, one for a receiver, one for the next hop and the clock, one of measured delay, then
+ * the window.
  */
 struct path_state {
 	__u32 handle;
-	__u32 reserved;
+	__u8 left;		/* 1: silent while in use, so packets go elsewhere until the agent has seen it answer (path/liveness.h) */
+	__u8 asks;		/* since it was last heard */
+	__u16 patience;		/* jiffies without an answer that are too long; 0: not measured yet */
 	__u64 tx_number;	/* newest; also how many were sent */
 	__u64 tx_bytes;
-	__u64 last_tx_ns;
+	__u32 asked_first;	/* jiffies; of `asks` */
+	__u32 asked_last;	/* jiffies; heard meanwhile: when heard */
 	__u64 tx_tag[4];	/* SipHash state behind what plain DATA of the path begins with (path/tag.h); agent-written */
 	__u64 rx_highest;	/* highest packet number accepted */
 	__u64 rx_packets;
 	__u64 rx_bytes;
 	__u64 last_rx_ns;	/* CLOCK_MONOTONIC, coarse */
 	__u64 rx_tag[4];
-	__u64 probe_replies;
+	__u64 busy_until_ns;	/* when what was given to the path will have left its link, at the path's rate */
 	__u32 rtt_us;		/* of the newest probe reply; 0: none yet */
-	__u32 reserved_rtt;
+	__u32 hop_asked;
 	__u64 hop[2];		/* MACs on a frame to the next hop, destination and source; path/hop.h */
 	__u64 hop_remote[2];	/* ... on the way to this address */
-	__u64 hop_asked;
-	__u64 reserved_hop;
+	__u32 srtt_us;		/* smoothed (RFC 6298); 0: none yet */
+	__u32 rttvar_us;
+	__u32 probe_replies;
+	__u32 reserved;
+	__u64 told_highest;	/* the peer's mp_report of what we sent */
+	__u64 told_packets;
+	__u32 transit_us;	/* least arrival minus timestamp lately, of two clocks that have nothing to do with each other */
+	__u32 transit_last_us;	/* of the newest packet */
+	__u32 jitter_us;	/* RFC 3550, 6.4.1, times 16 */
+	__u32 reordered;	/* packets behind a later one */
+	__u64 rx_late;		/* copies and parity's late comers: accepted, but not needed */
+	__u64 reserved_rx[3];
+	__u32 delay[DELAY_BUCKETS]; /* packets by arrival minus timestamp, above transit_us */
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
+};
+
+#define LANE_WORDS 16		/* x 32 sequence numbers: 512 */
+
+/* The sequence numbers of one lane: ours, and which of the peer's have come. */
+struct lane {
+	__u64 tx_sequence;
+	__u64 rx_highest;
+	__u64 window[LANE_WORDS];
+};
+
+/*
+ * What a session's paths have in common, for sessions of two paths or more; the agent creates it zeroed. Index: place of the sid / 2, since such
+ * sessions take at least two places.
+ */
+struct bundle {
+	__u32 sid;
+	__u32 transit_us;	/* least of its paths' */
+	struct lane lanes[MP_LANES];
 };
 
 #define PORT_PROBES 8
@@ -329,6 +397,7 @@ enum event_type {
 	EVENT_NO_SESSION = 2,	/* beside the drop's own event; the agent may answer with MP_RESET */
 	EVENT_PATH_MOVED = 3,	/* newest authenticated packet of a path came from another address */
 	EVENT_POLICY_AHEAD = 4,	/* header's policy version is higher than session.policy_version */
+	EVENT_PATH_LEFT = 5,	/* a path in use is silent; packets go by another; value: that one's id, MP_PATHS: there is none */
 };
 
 #define EVENT_HEAD 64

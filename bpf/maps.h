@@ -59,6 +59,15 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_PATHS / 2);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* place of the sid / 2 */
+	__type(value, struct bundle);
+} bundles SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_NEXTHOPS);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__type(key, __u32);
@@ -196,7 +205,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } events SEC(".maps");
 
-#define EVENT_TYPES 5
+#define EVENT_TYPES 6
 
 /* What this CPU has sent lately; no part of the ABI, the agent never looks at it. */
 struct pace {

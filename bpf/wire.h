@@ -7,11 +7,11 @@
  *   0                   1                   2                   3
  *   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
  *  +-------+-------+---------------+---+-----+-----+---------------+
- *  |Version| Type  |    Path id    |Cls|Prio |Flags|   FEC index   |  0
+ *  |Version| Type  |    Path id    |Cls|Prio |Flags|P|Dep|    k    |  0
  *  +-------+-------+---------------+---+-----+-----+---------------+
  *  |                 Session id, chosen by the receiver            |  4
  *  +---------------------------------------------------------------+
- *  |          FEC block; in PROBE_REPLY the echoed timestamp       |  8
+ *  |Lane |  Sequence, 0: none; in PROBE_REPLY the echoed timestamp |  8
  *  +-----------------------------------------------+---------------+
  *  |             Service path id (RFC 8300)        | Service index | 12
  *  +-----------------------------------------------+---------------+
@@ -27,6 +27,10 @@
  *  +   Tag: SipHash-2-4 over bytes 0..31 and 16 bytes of payload   +
  *  |                                                               | 36
  *  +---------------------------------------------------------------+
+ *
+ * A packet's *sequence* is its number among those of its session and lane, over all paths: it tells a copy from an original, and which packets
+ * are of one FEC group. A lane is what one CPU of the sender counts, so that none has to ask another. Packets that are neither copied nor
+ * protected carry 0. P, Dep and k are of FEC: path/fec.h.
  *
  * The payload of DATA is one IPv4 or IPv6 packet: a host's (clear), ESP between virtual addresses (secure), or the node's own
  * (route session). The handshake types carry their own layout after the first byte (schema/mpinit.ts) and no tag.
@@ -44,7 +48,8 @@
 enum mp_type {
 	MP_DATA = 1,
 	MP_PROBE = 2,       /* answered by the receiving kernel program, no agent involved */
-	MP_PROBE_REPLY = 3, /* the probe's payload; FEC block carries the probe's timestamp */
+	MP_PROBE_REPLY = 3, /* the probe's payload behind what the answering path has received (struct mp_report); `sequence` echoes the timestamp */
+	MP_PARITY = 4,      /* what k packets of a sequence add up to, path/fec.h */
 	MP_FIRST_HANDSHAKE = 8, /* from here on: for the agent's UDP socket */
 	MP_INIT = 8,
 	MP_RESPONSE = 9,
@@ -59,9 +64,9 @@ struct mp_hdr {
 	__u8 version_type; /* version << 4 | enum mp_type */
 	__u8 path;
 	__u8 qos;	   /* class << 6 | priority << 3 | flags */
-	__u8 fec_index;
+	__u8 fec;	   /* MP_FEC_PARITY | log2 of the depth << MP_FEC_DEPTH_SHIFT | k; 0: not protected */
 	__be32 session;
-	__be32 fec_block;
+	__be32 sequence;   /* lane << MP_LANE_SHIFT | number in the lane; 0: none */
 	__be32 service_path; /* service path id << 8 | service index; 0: no chain */
 	__be64 number;
 	__be32 timestamp_us;
@@ -70,5 +75,23 @@ struct mp_hdr {
 };
 
 #define MP_HDR_LEN 40
+
+#define MP_F_ASK 1 /* of qos: answer at once, by a PROBE_REPLY, that this packet has come */
+
+#define MP_CLASS_SHIFT 6
+#define MP_PRIORITY_SHIFT 3
+
+#define MP_LANES 8
+#define MP_LANE_SHIFT 29
+
+#define MP_FEC_PARITY 0x80
+#define MP_FEC_DEPTH_SHIFT 5
+#define MP_FEC_K 0x1f
+
+/* First bytes of a PROBE_REPLY's payload: what its sender has received of the path, as of the packet that it answers. */
+struct mp_report {
+	__be64 highest; /* packet number */
+	__be64 packets;
+};
 
 #endif

@@ -28,7 +28,7 @@ static __noinline int rewrite(struct xdp_md *ctx, struct relay *r, __u64 now, __
 		return XDP_ABORTED;
 	mp_fill(&mp, MP_DATA, r->handle, r->to, r->tx, now);
 	mp.policy_version = bpf_htonl(r->peer->policy_version);
-	path_sent(r->tx, length, now);
+	path_sent(r->tx, length);
 	relay_ttl(to + 1, r->j.family);
 	if (outer_length == sizeof(struct outer6)) {
 		eth->h_proto = bpf_htons(ETH_P_IPV6);

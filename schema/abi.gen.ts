@@ -1,8 +1,8 @@
 // Generated from bpf/abi.h and bpf/wire.h by `npm run codegen`. Do not edit.
-import { type Codec, putBytes, putU16s, putU64s, takeBytes, takeU16s, takeU64s, viewOf } from './codec.ts'
+import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x1d500cc90b3405afn
+export const ABI_HASH = 0x71f7bfb3b491409an
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -26,6 +26,10 @@ export const ABI_FLOW_LIFE_CLOSED = 10
 export const ABI_FLOW_LIFE_ANSWERED = 300
 export const ABI_FLOW_LIFE_CONNECTED = 7440
 export const ABI_WINDOW_WORDS = 64
+export const ABI_LANE_WORDS = 16
+export const ABI_MP_LANES = 8
+export const ABI_DELAY_BUCKETS = 16
+export const ABI_DELAY_BUCKET_US = 125
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
 export const ABI_FAMILY_NONE = 0
@@ -43,6 +47,7 @@ export const mpType = {
   MP_DATA: 1,
   MP_PROBE: 2,
   MP_PROBE_REPLY: 3,
+  MP_PARITY: 4,
   MP_FIRST_HANDSHAKE: 8,
   MP_INIT: 8,
   MP_RESPONSE: 9,
@@ -56,6 +61,7 @@ export const mpTypeNames: Readonly<Record<number, string>> = {
   1: 'data',
   2: 'probe',
   3: 'probe-reply',
+  4: 'parity',
   8: 'init',
   9: 'response',
   10: 'cookie',
@@ -224,6 +230,7 @@ export const eventType = {
   EVENT_NO_SESSION: 2,
   EVENT_PATH_MOVED: 3,
   EVENT_POLICY_AHEAD: 4,
+  EVENT_PATH_LEFT: 5,
 } as const
 /** Value -> name without its prefix. */
 export const eventTypeNames: Readonly<Record<number, string>> = {
@@ -231,6 +238,39 @@ export const eventTypeNames: Readonly<Record<number, string>> = {
   2: 'no-session',
   3: 'path-moved',
   4: 'policy-ahead',
+  5: 'path-left',
+}
+
+/** enum traffic_class */
+export const trafficClass = {
+  CLASS_DEFAULT: 0,
+  CLASS_REALTIME: 1,
+  CLASS_TRANSACTIONAL: 2,
+  CLASS_BULK: 3,
+  CLASSES: 4,
+} as const
+/** Value -> name without its prefix. */
+export const trafficClassNames: Readonly<Record<number, string>> = {
+  0: 'class-default',
+  1: 'class-realtime',
+  2: 'class-transactional',
+  3: 'class-bulk',
+  4: 'classes',
+}
+
+/** enum spread */
+export const spread = {
+  SPREAD_BEST: 0,
+  SPREAD_FLOWS: 1,
+  SPREAD_PACKETS: 2,
+  SPREAD_TWICE: 3,
+} as const
+/** Value -> name without its prefix. */
+export const spreadNames: Readonly<Record<number, string>> = {
+  0: 'best',
+  1: 'flows',
+  2: 'packets',
+  3: 'twice',
 }
 
 /** enum fib_kind */
@@ -257,9 +297,9 @@ export interface MpHdr {
   versionType: number
   path: number
   qos: number
-  fecIndex: number
+  fec: number
   session: number
-  fecBlock: number
+  sequence: number
   servicePath: number
   number: bigint
   timestampUs: number
@@ -275,9 +315,9 @@ export const mpHdrCodec: Codec<MpHdr> = {
     view.setUint8(0, value.versionType)
     view.setUint8(1, value.path)
     view.setUint8(2, value.qos)
-    view.setUint8(3, value.fecIndex)
+    view.setUint8(3, value.fec)
     view.setUint32(4, value.session)
-    view.setUint32(8, value.fecBlock)
+    view.setUint32(8, value.sequence)
     view.setUint32(12, value.servicePath)
     view.setBigUint64(16, value.number)
     view.setUint32(24, value.timestampUs)
@@ -291,9 +331,9 @@ export const mpHdrCodec: Codec<MpHdr> = {
       versionType: view.getUint8(0),
       path: view.getUint8(1),
       qos: view.getUint8(2),
-      fecIndex: view.getUint8(3),
+      fec: view.getUint8(3),
       session: view.getUint32(4),
-      fecBlock: view.getUint32(8),
+      sequence: view.getUint32(8),
       servicePath: view.getUint32(12),
       number: view.getBigUint64(16),
       timestampUs: view.getUint32(24),
@@ -639,7 +679,43 @@ export const sessionCodec: Codec<Session> = {
   },
 }
 
-/** struct peer, 16 bytes */
+/** struct steering, 8 bytes */
+export interface Steering {
+  mode: number
+  best: number
+  second: number
+  fec: number
+  mask: number
+  playoutMs: number
+}
+
+export const steeringCodec: Codec<Steering> = {
+  size: 8,
+  encode: value => {
+    const bytes = new Uint8Array(8)
+    const view = viewOf(bytes)
+    view.setUint8(0, value.mode)
+    view.setUint8(1, value.best)
+    view.setUint8(2, value.second)
+    view.setUint8(3, value.fec)
+    view.setUint16(4, value.mask, true)
+    view.setUint16(6, value.playoutMs, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      mode: view.getUint8(0),
+      best: view.getUint8(1),
+      second: view.getUint8(2),
+      fec: view.getUint8(3),
+      mask: view.getUint16(4, true),
+      playoutMs: view.getUint16(6, true),
+    }
+  },
+}
+
+/** struct peer, 64 bytes */
 export interface Peer {
   sid: number
   pathMask: number
@@ -648,12 +724,14 @@ export interface Peer {
   policyVersion: number
   mtuSecure: number
   mtuClear: number
+  steering: Steering[]
+  reserved: bigint[]
 }
 
 export const peerCodec: Codec<Peer> = {
-  size: 16,
+  size: 64,
   encode: value => {
-    const bytes = new Uint8Array(16)
+    const bytes = new Uint8Array(64)
     const view = viewOf(bytes)
     view.setUint32(0, value.sid, true)
     view.setUint16(4, value.pathMask, true)
@@ -662,6 +740,8 @@ export const peerCodec: Codec<Peer> = {
     view.setUint32(8, value.policyVersion, true)
     view.setUint16(12, value.mtuSecure, true)
     view.setUint16(14, value.mtuClear, true)
+    putStructs(bytes, 16, 4, steeringCodec, value.steering)
+    putU64s(view, 48, 2, value.reserved)
     return bytes
   },
   decode: bytes => {
@@ -674,6 +754,8 @@ export const peerCodec: Codec<Peer> = {
       policyVersion: view.getUint32(8, true),
       mtuSecure: view.getUint16(12, true),
       mtuClear: view.getUint16(14, true),
+      steering: takeStructs(bytes, 16, 4, steeringCodec),
+      reserved: takeU64s(view, 48, 2),
     }
   },
 }
@@ -691,7 +773,8 @@ export interface PathConf {
   mtu: number
   segmentIfindex: number
   reserved: number
-  reservedConf: bigint
+  rate: number
+  delayUs: number
 }
 
 export const pathConfCodec: Codec<PathConf> = {
@@ -710,7 +793,8 @@ export const pathConfCodec: Codec<PathConf> = {
     view.setUint16(46, value.mtu, true)
     view.setUint32(48, value.segmentIfindex, true)
     view.setUint32(52, value.reserved, true)
-    view.setBigUint64(56, value.reservedConf, true)
+    view.setUint32(56, value.rate, true)
+    view.setUint32(60, value.delayUs, true)
     return bytes
   },
   decode: bytes => {
@@ -727,82 +811,179 @@ export const pathConfCodec: Codec<PathConf> = {
       mtu: view.getUint16(46, true),
       segmentIfindex: view.getUint32(48, true),
       reserved: view.getUint32(52, true),
-      reservedConf: view.getBigUint64(56, true),
+      rate: view.getUint32(56, true),
+      delayUs: view.getUint32(60, true),
     }
   },
 }
 
-/** struct path_state, 704 bytes */
+/** struct path_state, 832 bytes */
 export interface PathState {
   handle: number
-  reserved: number
+  left: number
+  asks: number
+  patience: number
   txNumber: bigint
   txBytes: bigint
-  lastTxNs: bigint
+  askedFirst: number
+  askedLast: number
   txTag: bigint[]
   rxHighest: bigint
   rxPackets: bigint
   rxBytes: bigint
   lastRxNs: bigint
   rxTag: bigint[]
-  probeReplies: bigint
+  busyUntilNs: bigint
   rttUs: number
-  reservedRtt: number
+  hopAsked: number
   hop: bigint[]
   hopRemote: bigint[]
-  hopAsked: bigint
-  reservedHop: bigint
+  srttUs: number
+  rttvarUs: number
+  probeReplies: number
+  reserved: number
+  toldHighest: bigint
+  toldPackets: bigint
+  transitUs: number
+  transitLastUs: number
+  jitterUs: number
+  reordered: number
+  rxLate: bigint
+  reservedRx: bigint[]
+  delay: number[]
   window: bigint[]
 }
 
 export const pathStateCodec: Codec<PathState> = {
-  size: 704,
+  size: 832,
   encode: value => {
-    const bytes = new Uint8Array(704)
+    const bytes = new Uint8Array(832)
     const view = viewOf(bytes)
     view.setUint32(0, value.handle, true)
-    view.setUint32(4, value.reserved, true)
+    view.setUint8(4, value.left)
+    view.setUint8(5, value.asks)
+    view.setUint16(6, value.patience, true)
     view.setBigUint64(8, value.txNumber, true)
     view.setBigUint64(16, value.txBytes, true)
-    view.setBigUint64(24, value.lastTxNs, true)
+    view.setUint32(24, value.askedFirst, true)
+    view.setUint32(28, value.askedLast, true)
     putU64s(view, 32, 4, value.txTag)
     view.setBigUint64(64, value.rxHighest, true)
     view.setBigUint64(72, value.rxPackets, true)
     view.setBigUint64(80, value.rxBytes, true)
     view.setBigUint64(88, value.lastRxNs, true)
     putU64s(view, 96, 4, value.rxTag)
-    view.setBigUint64(128, value.probeReplies, true)
+    view.setBigUint64(128, value.busyUntilNs, true)
     view.setUint32(136, value.rttUs, true)
-    view.setUint32(140, value.reservedRtt, true)
+    view.setUint32(140, value.hopAsked, true)
     putU64s(view, 144, 2, value.hop)
     putU64s(view, 160, 2, value.hopRemote)
-    view.setBigUint64(176, value.hopAsked, true)
-    view.setBigUint64(184, value.reservedHop, true)
-    putU64s(view, 192, 64, value.window)
+    view.setUint32(176, value.srttUs, true)
+    view.setUint32(180, value.rttvarUs, true)
+    view.setUint32(184, value.probeReplies, true)
+    view.setUint32(188, value.reserved, true)
+    view.setBigUint64(192, value.toldHighest, true)
+    view.setBigUint64(200, value.toldPackets, true)
+    view.setUint32(208, value.transitUs, true)
+    view.setUint32(212, value.transitLastUs, true)
+    view.setUint32(216, value.jitterUs, true)
+    view.setUint32(220, value.reordered, true)
+    view.setBigUint64(224, value.rxLate, true)
+    putU64s(view, 232, 3, value.reservedRx)
+    putU32s(view, 256, 16, value.delay)
+    putU64s(view, 320, 64, value.window)
     return bytes
   },
   decode: bytes => {
     const view = viewOf(bytes)
     return {
       handle: view.getUint32(0, true),
-      reserved: view.getUint32(4, true),
+      left: view.getUint8(4),
+      asks: view.getUint8(5),
+      patience: view.getUint16(6, true),
       txNumber: view.getBigUint64(8, true),
       txBytes: view.getBigUint64(16, true),
-      lastTxNs: view.getBigUint64(24, true),
+      askedFirst: view.getUint32(24, true),
+      askedLast: view.getUint32(28, true),
       txTag: takeU64s(view, 32, 4),
       rxHighest: view.getBigUint64(64, true),
       rxPackets: view.getBigUint64(72, true),
       rxBytes: view.getBigUint64(80, true),
       lastRxNs: view.getBigUint64(88, true),
       rxTag: takeU64s(view, 96, 4),
-      probeReplies: view.getBigUint64(128, true),
+      busyUntilNs: view.getBigUint64(128, true),
       rttUs: view.getUint32(136, true),
-      reservedRtt: view.getUint32(140, true),
+      hopAsked: view.getUint32(140, true),
       hop: takeU64s(view, 144, 2),
       hopRemote: takeU64s(view, 160, 2),
-      hopAsked: view.getBigUint64(176, true),
-      reservedHop: view.getBigUint64(184, true),
-      window: takeU64s(view, 192, 64),
+      srttUs: view.getUint32(176, true),
+      rttvarUs: view.getUint32(180, true),
+      probeReplies: view.getUint32(184, true),
+      reserved: view.getUint32(188, true),
+      toldHighest: view.getBigUint64(192, true),
+      toldPackets: view.getBigUint64(200, true),
+      transitUs: view.getUint32(208, true),
+      transitLastUs: view.getUint32(212, true),
+      jitterUs: view.getUint32(216, true),
+      reordered: view.getUint32(220, true),
+      rxLate: view.getBigUint64(224, true),
+      reservedRx: takeU64s(view, 232, 3),
+      delay: takeU32s(view, 256, 16),
+      window: takeU64s(view, 320, 64),
+    }
+  },
+}
+
+/** struct lane, 144 bytes */
+export interface Lane {
+  txSequence: bigint
+  rxHighest: bigint
+  window: bigint[]
+}
+
+export const laneCodec: Codec<Lane> = {
+  size: 144,
+  encode: value => {
+    const bytes = new Uint8Array(144)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.txSequence, true)
+    view.setBigUint64(8, value.rxHighest, true)
+    putU64s(view, 16, 16, value.window)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      txSequence: view.getBigUint64(0, true),
+      rxHighest: view.getBigUint64(8, true),
+      window: takeU64s(view, 16, 16),
+    }
+  },
+}
+
+/** struct bundle, 1160 bytes */
+export interface Bundle {
+  sid: number
+  transitUs: number
+  lanes: Lane[]
+}
+
+export const bundleCodec: Codec<Bundle> = {
+  size: 1160,
+  encode: value => {
+    const bytes = new Uint8Array(1160)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.sid, true)
+    view.setUint32(4, value.transitUs, true)
+    putStructs(bytes, 8, 8, laneCodec, value.lanes)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      sid: view.getUint32(0, true),
+      transitUs: view.getUint32(4, true),
+      lanes: takeStructs(bytes, 8, 8, laneCodec),
     }
   },
 }

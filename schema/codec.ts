@@ -34,9 +34,25 @@ export function putU16s(view: DataView, offset: number, length: number, values: 
   for (const [index, value] of values.entries()) view.setUint16(offset + index * 2, value, true)
 }
 
+export function putU32s(view: DataView, offset: number, length: number, values: readonly number[]): void {
+  if (values.length !== length) throw new RangeError(`${length} numbers expected, not ${values.length}`)
+  for (const [index, value] of values.entries()) view.setUint32(offset + index * 4, value, true)
+}
+
 export function putU64s(view: DataView, offset: number, length: number, values: readonly bigint[]): void {
   if (values.length !== length) throw new RangeError(`${length} numbers expected, not ${values.length}`)
   for (const [index, value] of values.entries()) view.setBigUint64(offset + index * 8, value, true)
+}
+
+export function putStructs<T>(
+  target: Uint8Array,
+  offset: number,
+  length: number,
+  codec: Codec<T>,
+  values: readonly T[],
+): void {
+  if (values.length !== length) throw new RangeError(`${length} structs expected, not ${values.length}`)
+  for (const [index, value] of values.entries()) target.set(codec.encode(value), offset + index * codec.size)
 }
 
 export function takeBytes(view: DataView, offset: number, length: number): Uint8Array {
@@ -45,6 +61,14 @@ export function takeBytes(view: DataView, offset: number, length: number): Uint8
 
 export function takeU16s(view: DataView, offset: number, length: number): number[] {
   return Array.from({ length }, (_, index) => view.getUint16(offset + index * 2, true))
+}
+
+export function takeU32s(view: DataView, offset: number, length: number): number[] {
+  return Array.from({ length }, (_, index) => view.getUint32(offset + index * 4, true))
+}
+
+export function takeStructs<T>(bytes: Uint8Array, offset: number, length: number, codec: Codec<T>): T[] {
+  return Array.from({ length }, (_, index) => codec.decode(bytes.subarray(offset + index * codec.size)))
 }
 
 export function takeU64s(view: DataView, offset: number, length: number): bigint[] {

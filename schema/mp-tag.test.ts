@@ -23,9 +23,9 @@ describe('plainTagState', () => {
               versionType: 0x11,
               path,
               qos: 0,
-              fecIndex: 0,
+              fec: 0,
               session,
-              fecBlock: 0,
+              sequence: 0,
               servicePath: 0,
               number: BigInt(rest),
               timestampUs: rest,
@@ -36,13 +36,7 @@ describe('plainTagState', () => {
           const begins = (change: object) => siphashState(key, header(change).subarray(0, 16))
           const plain = plainTagState(key, session, path)
           expect(begins({})).toEqual(plain)
-          for (const change of [
-            { versionType: 0x12 },
-            { qos: 1 },
-            { fecIndex: 1 },
-            { fecBlock: 1 },
-            { servicePath: 1 },
-          ])
+          for (const change of [{ versionType: 0x12 }, { qos: 1 }, { fec: 1 }, { sequence: 1 }, { servicePath: 1 }])
             expect(begins(change)).not.toEqual(plain)
         },
       ),

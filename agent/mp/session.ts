@@ -131,6 +131,7 @@ function unknownConf(mtu: number): PathConf {
     mtu,
     segmentIfindex: 0,
     reserved: 0,
-    reservedConf: 0n,
+    rate: 0,
+    delayUs: 0,
   }
 }

@@ -26,6 +26,7 @@ import { handleOf } from '../mp/session.ts'
 import { observe } from '../plan/apply.ts'
 import { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
+import { plainSteering } from '../plan/values.ts'
 import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevices } from './devices.ts'
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
@@ -305,14 +306,17 @@ export class Node {
       return { clear: clearMtu(mtu, family), secure: secureMtu(mtu, family) }
     })
     const clear = this.devices.mtu
+    const [pathMask, pathBest] = [chosen.reduce((mask, { path }) => mask | (1 << path), 0), chosen[0]?.path ?? 0]
     const value: Peer = {
       sid,
-      pathMask: chosen.reduce((mask, { path }) => mask | (1 << path), 0),
-      pathBest: chosen[0]?.path ?? 0,
+      pathMask,
+      pathBest,
       policyVersion,
       mtuClear: Math.min(clear, ...sizes.map(size => size.clear)),
       mtuSecure: Math.min(insideEsp(clear), ...sizes.map(size => size.secure)),
       flags: session.esp ? ABI_PEER_F_ESP : 0,
+      steering: plainSteering(pathBest, pathMask),
+      reserved: [0n, 0n],
     }
     this.reconciler.want({ kind: 'peer', index, value })
   }
@@ -384,7 +388,8 @@ export function pathConfOf(
     mtu: link.mtu,
     segmentIfindex: link.segmenter,
     reserved: 0,
-    reservedConf: 0n,
+    rate: 0,
+    delayUs: 0,
   }
 }
 

@@ -60,10 +60,9 @@ static __always_inline void mp_write(struct mp_hdr *to, const struct mp_hdr *mp,
 	to->tag = tag(session->tx_key, state->tx_tag, mp, (const __u64 *)(to + 1));
 }
 
-static __always_inline void path_sent(struct path_state *state, __u32 bytes, __u64 now)
+static __always_inline void path_sent(struct path_state *state, __u32 bytes)
 {
 	__sync_fetch_and_add(&state->tx_bytes, bytes);
-	state->last_tx_ns = now;
 	count(COUNT_MP_OUT);
 }
 
@@ -154,7 +153,7 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 	/* The clock and the atomics wait for all that is under way: behind them the tag can be computed beside what follows. */
 	now = clock_precise();
 	mp_fill(&mp, type, handle, session, state, now);
-	path_sent(state, length, now);
+	path_sent(state, length);
 	peer = peer_of(session->peer);
 	if (peer)
 		mp.policy_version = bpf_htonl(peer->policy_version);

@@ -54,19 +54,19 @@ __noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, 
 	if (!outer_turn(skb, a))
 		return DROP(DROP_REWRITE);
 	mp_fill(&mp, MP_PROBE_REPLY, a->handle, session, state, now);
-	mp.fec_block = asked;
+	mp.sequence = asked;
 	mp.tag = tag(session->tx_key, state->tx_tag, &mp, a->payload);
 	if (bpf_skb_store_bytes(skb, a->offset, &mp, sizeof(mp), 0))
 		return DROP(DROP_REWRITE);
 	count(COUNT_PROBE_ANSWERED);
-	path_sent(state, skb->len - L3, now);
+	path_sent(state, skb->len - L3);
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 }
 
 /* Takes the round trip from a reply, which goes no further. It is counted, not dropped: finish() is not meant for it. */
 static __always_inline int probe_reply(const struct arrival *a, struct path_state *state)
 {
-	__u32 rtt = clock_us(clock_precise()) - bpf_ntohl(a->mp.fec_block);
+	__u32 rtt = clock_us(clock_precise()) - bpf_ntohl(a->mp.sequence);
 
 	/* 0 means "none yet". */
 	state->rtt_us = rtt ? rtt : 1;

@@ -61,12 +61,12 @@ static __always_inline __u64 little(__u64 word)
 }
 
 /*
- * Whether the first two header words are those that most packets of the path have: DATA without class, FEC and chain. Session and path are the
+ * Whether the first two header words are those that most packets of the path have: DATA without class, sequence and chain. Session and path are the
  * path's own already.
  */
 static __always_inline bool is_plain(const struct mp_hdr *mp)
 {
-	return mp->version_type == (MP_VERSION << 4 | MP_DATA) && !mp->qos && !mp->fec_index && !mp->fec_block && !mp->service_path;
+	return mp->version_type == (MP_VERSION << 4 | MP_DATA) && !mp->qos && !mp->fec && !mp->sequence && !mp->service_path;
 }
 
 /*

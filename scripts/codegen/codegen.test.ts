@@ -61,7 +61,10 @@ describe('layoutOf', () => {
     ['struct s { union { __u32 a; __be32 b; } u; } *x;', 'struct s.u has a type that the ABI does not know: UNION'],
     ['struct s { void *p; } *x;', 'struct s.p has a type that the ABI does not know: PTR'],
     ['struct s { int a; } *x;', 'struct s.a is not unsigned: int'],
-    ['struct s { __be32 a[4]; } *x;', 'struct s.a is an array of something else than __u8, __u16 and __u64'],
+    [
+      'struct s { __be32 a[4]; } *x;',
+      'struct s.a is an array of something else than structs and unsigned numbers in host order',
+    ],
     ['enum { A } x;', 'an enum has no name'],
     ['struct { __u32 a; } *x;', 'a struct has no name'],
   ])('refuses %s', (source, message) => {
@@ -101,9 +104,9 @@ describe('the generated codecs', () => {
       versionType: 0x11,
       path: 2,
       qos: 3,
-      fecIndex: 4,
+      fec: 4,
       session: 0x05060708,
-      fecBlock: 0x090a0b0c,
+      sequence: 0x090a0b0c,
       servicePath: 0x0d0e0f10,
       number: 0x1112131415161718n,
       timestampUs: 0x191a1b1c,

@@ -2,12 +2,18 @@
 import { abiHash } from './hash.ts'
 import type { Abi, EnumLayout, Field, StructLayout } from './layout.ts'
 
+const CODEC_IMPORTS = [
+  'type Codec',
+  ...['putBytes', 'putStructs', 'putU16s', 'putU32s', 'putU64s'],
+  ...['takeBytes', 'takeStructs', 'takeU16s', 'takeU32s', 'takeU64s', 'viewOf'],
+]
+
 export function emitAbi(abi: Abi): string {
   const constants = abi.enums.filter(({ name }) => name === 'abi_constant')
   const enums = abi.enums.filter(({ name }) => name !== 'abi_constant')
   return [
     '// Generated from bpf/abi.h and bpf/wire.h by `npm run codegen`. Do not edit.',
-    `import { type Codec, putBytes, putU16s, putU64s, takeBytes, takeU16s, takeU64s, viewOf } from './codec.ts'\n`,
+    `import {${CODEC_IMPORTS.join(', ')}} from './codec.ts'\n`,
     '/** Hash over all layouts, names and values below: equal exactly when maps mean the same. */',
     `export const ABI_HASH = 0x${abiHash(abi).toString(16).padStart(16, '0')}n\n`,
     ...constants.flatMap(({ values }) => values.map(({ name, value }) => `export const ${name} = ${value}`)),
@@ -65,7 +71,8 @@ function emitStruct(struct: StructLayout): string {
 
 function fieldTypeScript({ type }: Field): string {
   if (type.kind === 'bytes') return 'Uint8Array'
-  if (type.kind === 'u16s') return 'number[]'
+  if (type.kind === 'structs') return `${pascal(type.of)}[]`
+  if (type.kind === 'u16s' || type.kind === 'u32s') return 'number[]'
   if (type.kind === 'u64s') return 'bigint[]'
   return type.bits === 64 ? 'bigint' : 'number'
 }
@@ -74,6 +81,8 @@ function encodeField({ name, offset, type }: Field): string {
   const value = `value.${camel(name)}`
   if (type.kind === 'bytes') return `putBytes(bytes, ${offset}, ${type.length}, ${value})`
   if (type.kind === 'u16s') return `putU16s(view, ${offset}, ${type.length}, ${value})`
+  if (type.kind === 'u32s') return `putU32s(view, ${offset}, ${type.length}, ${value})`
+  if (type.kind === 'structs') return `putStructs(bytes, ${offset}, ${type.length}, ${camel(type.of)}Codec, ${value})`
   if (type.kind === 'u64s') return `putU64s(view, ${offset}, ${type.length}, ${value})`
   return `view.set${accessor(type.bits)}(${offset}, ${value}${byteOrder(type)})`
 }
@@ -81,6 +90,8 @@ function encodeField({ name, offset, type }: Field): string {
 function decodeField({ offset, type }: Field): string {
   if (type.kind === 'bytes') return `takeBytes(view, ${offset}, ${type.length})`
   if (type.kind === 'u16s') return `takeU16s(view, ${offset}, ${type.length})`
+  if (type.kind === 'u32s') return `takeU32s(view, ${offset}, ${type.length})`
+  if (type.kind === 'structs') return `takeStructs(bytes, ${offset}, ${type.length}, ${camel(type.of)}Codec)`
   if (type.kind === 'u64s') return `takeU64s(view, ${offset}, ${type.length})`
   return `view.get${accessor(type.bits)}(${offset}${byteOrder(type)})`
 }

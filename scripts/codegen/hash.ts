@@ -26,6 +26,8 @@ export function canonicalText(abi: Abi): string {
 function typeName(type: FieldType): string {
   if (type.kind === 'bytes') return 'u8[]'
   if (type.kind === 'u16s') return 'u16[]'
+  if (type.kind === 'u32s') return 'u32[]'
+  if (type.kind === 'structs') return `${type.of}[]`
   if (type.kind === 'u64s') return 'u64[]'
   return `${type.bigEndian ? 'be' : 'u'}${type.bits}`
 }

@@ -5,7 +5,9 @@ export type FieldType =
   | { kind: 'number'; bits: 8 | 16 | 32 | 64; bigEndian: boolean }
   | { kind: 'bytes'; length: number }
   | { kind: 'u16s'; length: number }
+  | { kind: 'u32s'; length: number }
   | { kind: 'u64s'; length: number }
+  | { kind: 'structs'; length: number; of: string; size: number }
 
 export interface Field {
   name: string
@@ -74,13 +76,16 @@ function structLayout(types: Types, struct: Extract<BtfType, { kind: 'STRUCT' }>
 function fieldType(types: Types, id: number, where: string): FieldType {
   const type = types.get(id)
   if (isKind(type, 'ARRAY')) {
+    const struct = types.get(type.type_id)
+    if (isKind(struct, 'STRUCT')) return { kind: 'structs', length: type.nr_elems, of: struct.name, size: struct.size }
     const element = fieldType(types, type.type_id, where)
     if (element.kind === 'number' && !element.bigEndian) {
       if (element.bits === 8) return { kind: 'bytes', length: type.nr_elems }
       if (element.bits === 16) return { kind: 'u16s', length: type.nr_elems }
+      if (element.bits === 32) return { kind: 'u32s', length: type.nr_elems }
       if (element.bits === 64) return { kind: 'u64s', length: type.nr_elems }
     }
-    throw new Error(`${where} is an array of something else than __u8, __u16 and __u64`)
+    throw new Error(`${where} is an array of something else than structs and unsigned numbers in host order`)
   }
   let bigEndian = false
   let base: BtfType | OtherType | undefined = type
@@ -97,5 +102,6 @@ function fieldType(types: Types, id: number, where: string): FieldType {
 
 export function sizeOf(type: FieldType): number {
   if (type.kind === 'number') return type.bits / 8
-  return type.length * { bytes: 1, u16s: 2, u64s: 8 }[type.kind]
+  if (type.kind === 'structs') return type.length * type.size
+  return type.length * { bytes: 1, u16s: 2, u32s: 4, u64s: 8 }[type.kind]
 }

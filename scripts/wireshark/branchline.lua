@@ -19,6 +19,7 @@ local TYPES = {
   [1] = "DATA",
   [2] = "PROBE",
   [3] = "PROBE_REPLY",
+  [4] = "PARITY",
   [8] = "INIT",
   [9] = "RESPONSE",
   [10] = "COOKIE",
@@ -39,12 +40,12 @@ local f = {
   class = ProtoField.uint8("branchline.class", "Class", base.DEC, nil, 0xc0),
   priority = ProtoField.uint8("branchline.priority", "Priority", base.DEC, nil, 0x38),
   flags = ProtoField.uint8("branchline.flags", "Flags", base.HEX, nil, 0x07),
-  fec_index = ProtoField.uint8("branchline.fec_index", "FEC index", base.DEC),
+  fec = ProtoField.uint8("branchline.fec", "FEC", base.HEX),
   session = ProtoField.uint32("branchline.session", "Session id (the receiver's)", base.HEX),
   number = ProtoField.uint64("branchline.number", "Packet number", base.DEC),
   timestamp = ProtoField.uint32("branchline.timestamp", "Timestamp (µs, sender's clock)", base.DEC),
   policy_version = ProtoField.uint32("branchline.policy_version", "Policy version", base.DEC),
-  fec_block = ProtoField.uint32("branchline.fec_block", "FEC block", base.DEC),
+  sequence = ProtoField.uint32("branchline.sequence", "Lane and sequence", base.HEX),
   echo = ProtoField.uint32("branchline.echo", "Echoed timestamp (µs, prober's clock)", base.DEC),
   service_path = ProtoField.uint24("branchline.service_path", "Service path id", base.DEC),
   service_index = ProtoField.uint8("branchline.service_index", "Service index", base.DEC),
@@ -87,9 +88,9 @@ local function header(tvb, tree, kind)
   tree:add(f.class, tvb(2, 1))
   tree:add(f.priority, tvb(2, 1))
   tree:add(f.flags, tvb(2, 1))
-  tree:add(f.fec_index, tvb(3, 1))
+  tree:add(f.fec, tvb(3, 1))
   tree:add(f.session, tvb(4, 4))
-  tree:add(kind == PROBE_REPLY and f.echo or f.fec_block, tvb(8, 4))
+  tree:add(kind == PROBE_REPLY and f.echo or f.sequence, tvb(8, 4))
   tree:add(f.service_path, tvb(12, 3))
   tree:add(f.service_index, tvb(15, 1))
   tree:add(f.number, tvb(16, 8))

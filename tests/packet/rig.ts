@@ -18,7 +18,7 @@ import type { FlowTable, Hook, Maps } from '../../agent/kernel/port.ts'
 import { type RunContext, runProgram, runXdp } from '../../agent/kernel/prog-run.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../agent/kernel/sizes.ts'
-import { zeroPathState } from '../../agent/plan/values.ts'
+import { plainSteering, zeroPathState } from '../../agent/plan/values.ts'
 import {
   ABI_FAMILY_IPV4,
   ABI_FAMILY_IPV6,
@@ -162,7 +162,8 @@ export class Rig implements Disposable {
       mtu: 1500,
       segmentIfindex: 0,
       reserved: 0,
-      reservedConf: 0n,
+      rate: 0,
+      delayUs: 0,
       ...change,
     })
   }
@@ -187,6 +188,8 @@ export class Rig implements Disposable {
       mtuSecure: MTU.secure,
       mtuClear: MTU.clear,
       flags: ABI_PEER_F_ESP,
+      steering: plainSteering(change.pathBest ?? 0, change.pathMask ?? 3),
+      reserved: [0n, 0n],
       ...change,
     })
   }

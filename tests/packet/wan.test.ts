@@ -221,7 +221,7 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
         path: outside === 4 ? 0 : 1,
         number: 42n,
         timestampUs: header.timestampUs,
-        fecBlock: 0x12345678,
+        sequence: 0x12345678,
         key: NODE_KEY,
       }
       const { local, remote } = WAN[outside]
@@ -241,10 +241,10 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
 
     it('that is a reply gives the round trip and ends here', () => {
       const sent = Number((monotonicNs() / 1000n - 30_000n) & 0xffffffffn)
-      const out = rig.run('wan', arrives(outside, payload, { type: mpType.MP_PROBE_REPLY, fecBlock: sent }))
+      const out = rig.run('wan', arrives(outside, payload, { type: mpType.MP_PROBE_REPLY, sequence: sent }))
       expectOutcome(out, { verdict: SHOT, drops: {}, counters: { ...IN, 'probe-reply-in': 1 } })
       const state = rig.maps.pathState.get(handle)
-      expect(state?.probeReplies).toBe(1n)
+      expect(state?.probeReplies).toBe(1)
       expect(state?.rttUs).toBeGreaterThanOrEqual(30_000)
       expect(state?.rttUs).toBeLessThan(5_000_000)
     })
@@ -285,7 +285,7 @@ it('tags as the TypeScript SipHash does, over header and payload', () => {
 })
 
 // Each makes the tag begin at the key instead of at the path's state (bpf/path/tag.h).
-it.each([{ qos: 0xff }, { fecIndex: 1 }, { fecBlock: 1 }, { servicePath: 1 }, {}])('takes DATA with %o', fields => {
+it.each([{ qos: 0xff }, { fec: 1 }, { sequence: 1 }, { servicePath: 1 }, {}])('takes DATA with %o', fields => {
   const payload = ip({ src: PEER, dst: NODE }, build.esp())
   expect(rig.run('wan', arrives(4, payload, fields)).drops).toEqual({})
   // The same under a key whose beginning alone is right.

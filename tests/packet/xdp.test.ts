@@ -34,7 +34,7 @@ function learnHop(handle: number): void {
   rig.run('wan-egress', addressed(outer({ src: local, dst: remote }, message)), { mark: handle })
   const state = rig.maps.pathState.get(handle)
   // As if a packet had asked already when half of the time is over: no row depends on when it runs.
-  if (state) rig.maps.pathState.set(handle, { ...state, hopAsked: ((state.hop[0] ?? 0n) >> 48n) + 1n })
+  if (state) rig.maps.pathState.set(handle, { ...state, hopAsked: Number((state.hop[0] ?? 0n) >> 48n) + 1 })
 }
 
 function addressed(frame: Bytes): Bytes {

@@ -13,6 +13,7 @@ import {
   sessionCodec,
 } from '../../../schema/abi.gen.ts'
 import { formatBe32 } from '../../../schema/address.ts'
+import { plainSteering } from '../../plan/values.ts'
 import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
 import type { FibKey } from '../fib-key.ts'
 import type { Dataplane, FibRoute, Link } from '../port.ts'
@@ -119,6 +120,8 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
         policyVersion: 0,
         mtuSecure: 1,
         mtuClear: 2,
+        steering: plainSteering(0, 1),
+        reserved: [0n, 0n],
       })
       peers.setMany(Array.from({ length: 5000 }, (_, index) => [index + 1, peer((index + 1) << 4)]))
       const entries = peers.entries()

@@ -5,7 +5,7 @@ import { mapUpdate } from '../../../agent/kernel/libbpf.ts'
 import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
 import type { Maps } from '../../../agent/kernel/port.ts'
 import { runProgram } from '../../../agent/kernel/prog-run.ts'
-import { zeroPathState } from '../../../agent/plan/values.ts'
+import { plainSteering, zeroPathState } from '../../../agent/plan/values.ts'
 import { ABI_FAMILY_IPV4, nexthopKind, type Peer, peerCodec } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
 import { plainTagState } from '../../../schema/mp-tag.ts'
@@ -97,7 +97,8 @@ async function rekeys({ random, check }: Pick<Verify, 'random' | 'check'>): Prom
 }
 
 function peer(sid: number, path: number): Peer {
-  return { sid, pathMask: 1 << path, pathBest: path, flags: 0, policyVersion: 4, mtuSecure: 0, mtuClear: 1432 }
+  const paths = { sid, pathMask: 1 << path, pathBest: path, steering: plainSteering(path, 1 << path) }
+  return { ...paths, flags: 0, policyVersion: 4, mtuSecure: 0, mtuClear: 1432, reserved: [0n, 0n] }
 }
 
 function configure(maps: Maps): void {
@@ -140,7 +141,8 @@ function configure(maps: Maps): void {
     mtu: 1500,
     segmentIfindex: 0,
     reserved: 0,
-    reservedConf: 0n,
+    rate: 0,
+    delayUs: 0,
   })
   maps.peers.set(PEER, peer(SID, 0))
   maps.nexthops.set(1, { kind: nexthopKind.NH_PEER, flags: 0, reserved: 0, target: PEER })

@@ -14,7 +14,7 @@ import {
   type Programs,
 } from '../../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../../agent/kernel/sizes.ts'
-import { zeroPathState } from '../../../agent/plan/values.ts'
+import { plainSteering, zeroPathState } from '../../../agent/plan/values.ts'
 import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop, type PathState } from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
 import { plainTagState } from '../../../schema/mp-tag.ts'
@@ -170,7 +170,8 @@ export class StaticNode implements Disposable {
       mtu: end.wanMtu,
       segmentIfindex: this.#segmenters.get(end.device) ?? 0,
       reserved: 0,
-      reservedConf: 0n,
+      rate: 0,
+      delayUs: 0,
     })
     const state = {
       ...zeroPathState(),
@@ -187,6 +188,8 @@ export class StaticNode implements Disposable {
       mtuSecure: mtu.secure,
       mtuClear: mtu.clear,
       flags: 1,
+      steering: plainSteering(0, 1),
+      reserved: [0n, 0n],
     })
     this.maps.vaddrs.set(vaddrRemote, peer)
   }
