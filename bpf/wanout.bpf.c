@@ -6,7 +6,7 @@
  *   complete MP packet with its path's handle in the mark: the kernel has just addressed it -> hop.h remembers
  *   piece of a burst: number, tag, type -> wire
  *
- * What cannot be completed is dropped: it carries no tag.
+ * A piece whose path has ended, or that is still several, is dropped: without a tag nobody would take it.
  */
 #include "maps.h"
 #include "path/drop.h"
@@ -34,6 +34,14 @@ static __always_inline struct mp_hdr *mp_header(struct __sk_buff *skb, const str
 	return ((struct ipv6hdr *)(data + L3))->nexthdr == IPPROTO_UDP ? data + L3 + sizeof(struct outer6) : NULL;
 }
 
+/* Somebody else's packet may bear a mark too; nobody else's comes from our port with our version and no type. */
+static __always_inline bool is_piece(const struct mp_hdr *mp)
+{
+	const struct udphdr *udp = (const void *)mp - sizeof(*udp);
+
+	return mp->version_type == (MP_VERSION << 4 | MP_INCOMPLETE) && udp->source == bpf_htons(MP_PORT);
+}
+
 static __always_inline int depart(struct __sk_buff *skb, __u32 handle)
 {
 	struct path_state *state = path_state_of(handle);
@@ -42,15 +50,15 @@ static __always_inline int depart(struct __sk_buff *skb, __u32 handle)
 	const struct ethhdr *eth;
 	struct mp_hdr *mp;
 
-	/* Somebody else's mark, or a path that has just ended: then a piece leaves as it is, and no receiver takes its type. */
-	if (!state || !conf || !session)
-		return TCX_NEXT;
 	mp = mp_header(skb, &eth);
-	if (!mp || mp->version_type >> 4 != MP_VERSION || mp->session != bpf_htonl(session->remote_sid))
+	if (!mp || mp->version_type >> 4 != MP_VERSION)
 		return TCX_NEXT;
+	/* Somebody else's mark, or a path that has just ended. */
+	if (!state || !conf || !session || mp->session != bpf_htonl(session->remote_sid))
+		return is_piece(mp) ? DROP(DROP_NO_PATH) : TCX_NEXT;
 	/* The handle has done its duty; further down a mark would only match somebody's rules. */
 	skb->mark = 0;
-	if ((mp->version_type & 0xf) != MP_INCOMPLETE) {
+	if (!is_piece(mp)) {
 		hop_learn(state, conf, eth);
 		return TCX_NEXT;
 	}

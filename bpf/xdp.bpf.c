@@ -11,6 +11,13 @@
 #include "maps.h"
 #include "path/relay.h"
 
+/* It is ours and cannot go on. No skb, so no sample: the count alone. */
+static __always_inline int shoot(enum drop_reason reason)
+{
+	count_drop(reason);
+	return XDP_DROP;
+}
+
 /* New headers, `outer_length` and MP, in front of the inner packet; those that came were `more` shorter. */
 static __noinline int rewrite(struct xdp_md *ctx, struct relay *r, __u64 now, __u32 outer_length, int more)
 {
@@ -20,12 +27,12 @@ static __noinline int rewrite(struct xdp_md *ctx, struct relay *r, __u64 now, __
 	struct frame f;
 
 	if (more && bpf_xdp_adjust_head(ctx, -more))
-		return XDP_ABORTED;
+		return shoot(DROP_REWRITE);
 	f = frame_of(ctx);
 	eth = f.data;
 	to = f.data + L3 + outer_length;
 	if ((void *)(to + 1) + sizeof(struct iphdr) > f.end)
-		return XDP_ABORTED;
+		return shoot(DROP_REWRITE);
 	mp_fill(&mp, MP_DATA, r->handle, r->to, r->tx, now);
 	mp.policy_version = bpf_htonl(r->peer->policy_version);
 	path_sent(r->tx, length);

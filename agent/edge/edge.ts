@@ -59,7 +59,12 @@ export class Edge {
       onEvent: event => edge?.onEvent(event),
     })
     edge = new Edge(node, options)
-    await edge.#begin()
+    try {
+      await edge.#begin()
+    } catch (error) {
+      edge.close()
+      throw error
+    }
     return edge
   }
 

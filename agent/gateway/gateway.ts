@@ -83,7 +83,12 @@ export class Gateway {
       onEvent: event => gateway?.onEvent(event),
     })
     gateway = new Gateway(node, options)
-    await gateway.#begin()
+    try {
+      await gateway.#begin()
+    } catch (error) {
+      gateway.close()
+      throw error
+    }
     return gateway
   }
 

@@ -52,6 +52,15 @@ export interface NodeOptions {
   onEvent: (event: DataplaneEvent) => void
 }
 
+interface NodeParts {
+  capabilities: Capabilities
+  dataplane: Dataplane
+  wan: WanLinks
+  devices: Devices
+  gather: { mpg0: Link; mpg1: Link } | undefined
+  observed: Resource[]
+}
+
 /** Sampled events: at most one per CPU in this time. */
 const EVENT_INTERVAL_NS = 10_000_000
 
@@ -90,17 +99,6 @@ export class Node {
     const dataplane = await kernel.openDataplane({ bpffs: config.bpffs, esp: capabilities.esp, sizes: options.sizes })
     dataplane.fib.onFault(error => log.error({ err: error }, error.message))
     if (dataplane.reason) log.warn({ reason: dataplane.reason }, `pinned dataplane ${dataplane.adoption}`)
-    try {
-      return await Node.#over(dataplane, capabilities, options)
-    } catch (error) {
-      // What stays open would keep a process alive that has nothing to do.
-      dataplane.close()
-      throw error
-    }
-  }
-
-  static async #over(dataplane: Dataplane, capabilities: Capabilities, options: NodeOptions): Promise<Node> {
-    const { config, kernel, log } = options
     const wan = new WanLinks({
       wan: config.wan,
       kernel,
@@ -108,33 +106,44 @@ export class Node {
       port: ABI_MP_PORT,
       onPacket: options.onHandshakePacket,
     })
+    let node: Node | undefined
+    try {
+      node = await Node.#over({ dataplane, capabilities, wan }, options)
+      node.#begin(options.onEvent)
+      return node
+    } catch (error) {
+      // What stays open would keep a process alive that has nothing to do, and the port from the next one.
+      if (node) node.close()
+      else {
+        wan.close()
+        dataplane.close()
+      }
+      throw error
+    }
+  }
+
+  static async #over(open: Pick<NodeParts, 'dataplane' | 'capabilities' | 'wan'>, options: NodeOptions): Promise<Node> {
+    const { config, kernel, log } = options
+    const { dataplane, capabilities, wan } = open
     await wan.refresh()
     const hosts = config.lan.length > 0
     if (hosts && (await ensureSegmenters(kernel, wan.links, log))) await wan.refresh()
     const gather = hosts ? await ensureGather(kernel) : undefined
     const devices = await ensureDevices(kernel, { esp: capabilities.esp, mtu: mpMtu(wan.links) })
     const observed = await observe(kernel, dataplane, { mp0: devices.mp0.ifindex, table: TABLE, esp: capabilities.esp })
-    const node = new Node(options, { capabilities, dataplane, wan, devices, gather, observed })
-    wantDevices(node.reconciler, devices)
-    node.#wantAttachments()
-    dataplane.onEvent(event => {
-      node.samples.add(event)
-      if (event.type !== eventType.EVENT_DROP) options.onEvent(event)
-    })
-    return node
+    return new Node(options, { ...open, devices, gather, observed })
   }
 
-  private constructor(
-    options: NodeOptions,
-    parts: {
-      capabilities: Capabilities
-      dataplane: Dataplane
-      wan: WanLinks
-      devices: Devices
-      gather: { mpg0: Link; mpg1: Link } | undefined
-      observed: Resource[]
-    },
-  ) {
+  #begin(onEvent: NodeOptions['onEvent']): void {
+    wantDevices(this.reconciler, this.devices)
+    this.#wantAttachments()
+    this.dataplane.onEvent(event => {
+      this.samples.add(event)
+      if (event.type !== eventType.EVENT_DROP) onEvent(event)
+    })
+  }
+
+  private constructor(options: NodeOptions, parts: NodeParts) {
     this.config = options.config
     this.kernel = options.kernel
     this.net = options.net

@@ -16,6 +16,15 @@ static __always_inline void count(enum counter counter)
 		*value += 1;
 }
 
+static __always_inline void count_drop(enum drop_reason reason)
+{
+	__u32 index = reason;
+	__u64 *value = bpf_map_lookup_elem(&drops, &index);
+
+	if (value)
+		*value += 1;
+}
+
 /* This CPU's limiter state; NULL never happens, the verifier just cannot know. */
 static __always_inline struct pace *pace_here(void)
 {
@@ -73,19 +82,16 @@ static __always_inline struct event *event_begin(struct __sk_buff *skb, enum eve
 	return event;
 }
 
-/* Returns a tc verdict: the result itself, or that of the drop, which is counted and sampled here and nowhere else. */
+/* Returns a tc verdict: the result itself, or that of the drop, which is counted and sampled here; of what has an skb, nowhere else. */
 __noinline int finish(struct __sk_buff *skb, int result, __u32 handle)
 {
 	struct event *event;
-	__u64 *value;
 	__u32 reason;
 
 	if (!IS_DROP(result))
 		return result;
 	reason = DROP_REASON(result);
-	value = bpf_map_lookup_elem(&drops, &reason);
-	if (value)
-		*value += 1;
+	count_drop(reason);
 	event = event_begin(skb, EVENT_DROP, handle);
 	if (event) {
 		event->reason = reason;

@@ -232,10 +232,10 @@ export class Rig implements Disposable {
     })
   }
 
-  /** The verdict is XDP_*; a frame has no mark. */
-  runXdp(packet: Bytes): Outcome {
+  /** The verdict is XDP_*; a frame has no mark. @param metadata bytes in front of the frame that the program cannot have */
+  runXdp(packet: Bytes, metadata = 0): Outcome {
     return this.#observe('wan-xdp', fd => {
-      const { verdict, packet: after } = runXdp(fd, { packet })
+      const { verdict, packet: after } = runXdp(fd, { packet, metadata })
       return { verdict, packet: after, mark: 0 }
     })
   }

@@ -12,11 +12,13 @@ const ROUTER = [2, 1, 2, 3, 4, 5]
 const OWN = [6, 7, 8, 9, 10, 11]
 const INSIDE = { 4: { src: '10.1.0.2', dst: '10.2.0.2' }, 6: { src: 'fd01::2', dst: 'fd02::2' } }
 
+type PieceFields = MpFields & { sport?: number }
+
 /** A frame as macvlan or neighbour output hands it on. */
-function leaving(outside: 4 | 6, fields: MpFields, payload: Bytes): Bytes {
+function leaving(outside: 4 | 6, fields: MpFields, payload: Bytes, sport?: number): Bytes {
   const { local, remote } = WAN[outside]
   const message = mp({ session: REMOTE_SID, path: outside === 4 ? 0 : 1, key: NODE_KEY, ...fields }, payload)
-  return addressed(outer({ src: local, dst: remote }, message))
+  return addressed(outer({ src: local, dst: remote, ...(sport && { sport }) }, message))
 }
 
 function addressed(frame: Bytes): Bytes {
@@ -24,8 +26,8 @@ function addressed(frame: Bytes): Bytes {
 }
 
 /** A piece comes without number, type and tag. */
-function piece(outside: 4 | 6, fields: MpFields, payload: Bytes): Bytes {
-  const frame = leaving(outside, { ...fields, type: 0, number: 0n }, payload)
+function piece(outside: 4 | 6, fields: MpFields, payload: Bytes, sport?: number): Bytes {
+  const frame = leaving(outside, { ...fields, type: 0, number: 0n }, payload, sport)
   const tagAt = 14 + (outside === 4 ? 20 : 40) + 8 + 32
   frame.fill(0, tagAt, tagAt + 8)
   return frame
@@ -74,14 +76,37 @@ describe.each([4, 6] as const)('IPv%i outside', outside => {
   })
 
   it.each([
-    ['without a mark', {}, 0],
     ['of a path that has ended', {}, 0x7f0],
     ['of a session other than the mark’s', { session: 0x800 }, undefined],
+  ])('drops a piece %s', (_name, fields, otherMark) => {
+    expectOutcome(rig.run('wan-egress', piece(outside, fields, payload), { mark: otherMark ?? mark }), {
+      verdict: SHOT,
+      drops: { 'no-path': 1 },
+      counters: {},
+    })
+  })
+
+  it.each([
+    ['without a mark', {}, 0],
     ['of another version', { version: 2 }, undefined],
-  ])('never completes a piece %s', (_name, fields, otherMark) => {
-    const packet = piece(outside, fields, payload)
-    const given = otherMark ?? mark
-    expectOutcome(rig.run('wan-egress', packet, { mark: given }), { verdict: NEXT, packet, mark: given, counters: {} })
+    ['of another port, which is nobody’s of ours, with a mark of nobody', { sport: 5000 }, 0x7f0],
+  ])(
+    'never completes, nor drops, what looks like a piece %s',
+    (_name, { sport, ...fields }: PieceFields, otherMark) => {
+      const packet = piece(outside, fields, payload, sport)
+      const given = otherMark ?? mark
+      expectOutcome(rig.run('wan-egress', packet, { mark: given }), {
+        verdict: NEXT,
+        packet,
+        mark: given,
+        counters: {},
+      })
+    },
+  )
+
+  it('lets a complete packet of a path that has ended go, as any with a mark that says nothing', () => {
+    const packet = leaving(outside, { number: 7n }, payload)
+    expectOutcome(rig.run('wan-egress', packet, { mark: 0x7f0 }), { verdict: NEXT, packet, mark: 0x7f0, counters: {} })
   })
 })
 

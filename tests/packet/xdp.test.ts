@@ -6,6 +6,7 @@ import { behind, FAMILIES, type Family } from './hosts.ts'
 import { carried, dissect, ipOf, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
 import { expectOutcome, MTU, NODE, OTHER, OTHER_SID, Rig, SID, WAN } from './rig.ts'
 
+const XDP_DROP = 1
 const XDP_PASS = 2
 const XDP_REDIRECT = 4
 const LO = 1
@@ -74,6 +75,13 @@ describe.each(FAMILIES)('came over IPv%i', came => {
       })
     })
   })
+})
+
+it('drops, for a reason, what it has accepted and has no room for', () => {
+  rig.setPeer(8, { sid: OTHER_SID, pathMask: 3, pathBest: 1 })
+  const frame = arrives(4, ip({ src: behind(4, 2), dst: behind(4, 4) }, tcp()))
+  const { 'mp-out': _out, ...counters } = { ...RELAYED, 'flow-new': 1 }
+  expectOutcome(rig.runXdp(frame, 216), { verdict: XDP_DROP, drops: { rewrite: 1 }, counters })
 })
 
 it('goes once: the second time wan_ingress refuses it', () => {

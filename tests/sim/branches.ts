@@ -32,7 +32,7 @@ export class Station {
   state: NodeState
   agent: Agent | undefined
   readonly #spec: StationSpec
-  readonly #net: NetPort
+  readonly net: NetPort
   readonly #world: World
   readonly #directory: string
 
@@ -43,7 +43,7 @@ export class Station {
     this.#directory = directory
     this.kernel = new FakeKernel({ esp: spec.esp ?? true })
     this.#world = world
-    this.#net = world.join(spec.name, this.kernel, [spec.wan])
+    this.net = world.join(spec.name, this.kernel, [spec.wan])
   }
 
   async plug(): Promise<void> {
@@ -70,7 +70,7 @@ export class Station {
       staticKey: this.#spec.node.staticKey,
       state: this.state,
       kernel: this.kernel,
-      net: this.#net,
+      net: this.net,
       log: silent,
       onEvent: event => this.events.push(event),
     })

@@ -80,6 +80,12 @@ export class World {
     for (const stream of [...station.streams]) stream.close()
   }
 
+  /** Sockets that a station's agent has open. */
+  open(name: string): string[] {
+    const { sockets, listeners } = this.#station(name)
+    return [...sockets.keys(), ...listeners.keys()]
+  }
+
   #station(name: string): Station {
     const station = this.#stations.get(name)
     if (!station) throw new Error(`no station ${name}`)
@@ -100,6 +106,8 @@ export class World {
         }
       },
       listen: async (local, onStream) => {
+        if (station.listeners.has(key(local)))
+          throw new NetError('TCP', Object.assign(new Error('in use'), { code: 'EADDRINUSE' }))
         station.listeners.set(key(local), onStream)
         return { close: () => void station.listeners.delete(key(local)) }
       },
