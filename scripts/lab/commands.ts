@@ -12,6 +12,8 @@ import { System } from './system.ts'
 
 type Where = Omit<LabOptions, 'say' | 'detach'>
 
+export const DEFAULT_TOPOLOGY = 'two-branches'
+
 const say = (line: string) => console.error(`lab: ${line}`)
 
 export interface UpOptions extends Where {
@@ -45,12 +47,22 @@ export async function up(options: UpOptions): Promise<number> {
   return 0
 }
 
-export async function runScenario(name: string, options: Where & { json: boolean; count?: number }): Promise<number> {
+export interface RunOptions extends Omit<Where, 'topology'> {
+  /** default: the story's */
+  readonly topology?: string
+  readonly json: boolean
+  readonly count?: number
+}
+
+export async function runScenario(name: string, options: RunOptions): Promise<number> {
   const scenario = findScenario(name)
+  const topology = options.topology ?? scenario.topology ?? DEFAULT_TOPOLOGY
   const story = new Story(options.json ? jsonTeller : peopleTeller)
   if (!options.json) console.log(`${scenario.name}: ${scenario.about}\n`)
   const [lab, headquarters] = await story.step('the lab comes up, the orchestrator in it, nodes get identities', () =>
-    Lab.upWith({ ...options, detach: false, say: line => story.note(line) }, site => openHeadquarters(site, scenario)),
+    Lab.upWith({ ...options, topology, detach: false, say: line => story.note(line) }, site =>
+      openHeadquarters(site, scenario),
+    ),
   )
   try {
     const ok = await tell(scenario, story, lab, headquarters, options.count)

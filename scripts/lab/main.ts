@@ -4,7 +4,7 @@
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { securitySchema } from '../../schema/common.ts'
-import { down, exec, list, runScenario, shell, status, up } from './commands.ts'
+import { DEFAULT_TOPOLOGY, down, exec, list, runScenario, shell, status, up } from './commands.ts'
 import { explain, LabError } from './error.ts'
 import { impair } from './impairment/command.ts'
 import { IMPAIR_OPTIONS, IMPAIR_USAGE } from './impairment/words.ts'
@@ -13,7 +13,8 @@ import type { MachineChoice } from './site.ts'
 const USAGE = `usage: npm run lab                                 tell the story instant-vpn, with 3 timed toggles instead of 20
        npm run lab -- list                         what stories there are
        npm run lab -- run <story> [--json] [--count <n>]
-       npm run lab -- up [--detach] [--network]    a lab to use by hand, until Ctrl-C or down;
+       npm run lab -- up [<topology>] [--detach] [--network]
+                                                   a lab to use by hand, until Ctrl-C or down;
                                                    --network: without orchestrator and agents
        npm run lab -- status | down
        npm run lab -- exec <node> -- <command…>    in the node's network namespace
@@ -24,7 +25,7 @@ const USAGE = `usage: npm run lab                                 tell the story
   --native          nodes on this host even if its kernel has no ESP (segments are then carried in clear)
   --guest           nodes in the QEMU guest (default where this kernel has no ESP)
   --security esp|clear
-  --topology <name> a file of vagrant/topologies (default two-branches)
+  --topology <name> a file of vagrant/topologies (default two-branches; a story says which it needs)
   --id <id>         a lab beside others (default main; stories have their own)
 
 ${IMPAIR_USAGE}`
@@ -40,7 +41,7 @@ const OPTIONS = {
   native: { type: 'boolean', default: false },
   guest: { type: 'boolean', default: false },
   security: { type: 'string' },
-  topology: { type: 'string', default: 'two-branches' },
+  topology: { type: 'string' },
   id: { type: 'string' },
   ...IMPAIR_OPTIONS,
   help: { type: 'boolean', default: false },
@@ -77,9 +78,9 @@ async function command(): Promise<number> {
   const { values, positionals } = readArguments()
   const [verb, ...rest] = positionals
   const { id = 'main', json, topology, detach, network } = values
-  const lab = { id, topology, ...where(values), signal: interrupt.signal }
+  const machine = { id, ...where(values), signal: interrupt.signal }
   // A story neither meets the lab that is used by hand nor another story.
-  const own = { ...lab, json, id: values.id ?? `r${process.pid}` }
+  const own = { ...machine, json, id: values.id ?? `r${process.pid}`, ...(topology !== undefined && { topology }) }
   if (values.help) return print(USAGE)
   switch (verb) {
     case undefined:
@@ -89,7 +90,7 @@ async function command(): Promise<number> {
     case 'run':
       return runScenario(one(rest, 'run <story>'), { ...own, ...count(values.count) })
     case 'up':
-      return up({ ...lab, detach, network })
+      return up({ ...machine, topology: rest[0] ?? topology ?? DEFAULT_TOPOLOGY, detach, network })
     case 'status':
       return status(id, json)
     case 'down':

@@ -7,7 +7,17 @@
  *
  * Devices are made inside their namespaces and never show in the machine's own one.
  */
-import { addressOf, familyOf, isAgent, type LabNode, portOf, routerAddress, type Topology } from './topology.ts'
+import {
+  addressOf,
+  attachedSubnets,
+  familyOf,
+  isAgent,
+  type LabNode,
+  type Peering,
+  portOf,
+  routerAddress,
+  type Topology,
+} from './topology.ts'
 
 /** The orchestrator's address on every management link (RFC 5737 TEST-NET-1). */
 export const ORCHESTRATOR_ADDRESS = '192.0.2.1'
@@ -31,6 +41,11 @@ export function routerDevice(topology: Topology, node: string, link: number): st
   return `to${index}-${node}`.slice(0, 12) + (link === 0 ? '' : `.${link}`)
 }
 
+/** A WAN's end of a peering. */
+function peeringDevice(topology: Topology, to: string): string {
+  return `ix${topology.nodes.findIndex(each => each.name === to)}-${to}`.slice(0, 15)
+}
+
 type Commands = Map<string, string[]>
 
 /** @returns a script for `sh -e` */
@@ -52,6 +67,7 @@ export function buildScript(id: string, topology: Topology): string {
   for (const node of topology.nodes) {
     wireWan(topology, node, cable, add)
     wireLan(topology, node, cable, add)
+    if (node.kind === 'wan') for (const peering of node.peers) wirePeering(topology, node.name, peering, cable, add)
   }
   wireManagement(topology, links, add, id)
   return [
@@ -78,6 +94,20 @@ function wireWan(topology: Topology, node: LabNode, cable: Cable, add: Add): voi
         `route add default via ${addressOf(routerAddress(address))} dev ${own.device} metric ${100 + index}`,
       )
   })
+}
+
+function wirePeering(topology: Topology, name: string, { to, addresses }: Peering, cable: Cable, add: Add): void {
+  const own = { node: name, device: peeringDevice(topology, to), addresses }
+  const other = { node: to, device: peeringDevice(topology, name), addresses: addresses.map(routerAddress) }
+  cable(own, other, 1500)
+  for (const [near, far] of [
+    [own, other],
+    [other, own],
+  ] as const)
+    for (const subnet of attachedSubnets(topology, far.node)) {
+      const via = far.addresses.find(address => familyOf(address) === familyOf(subnet))
+      if (via) add(near.node, `route add ${subnet} via ${addressOf(via)} dev ${near.device}`)
+    }
 }
 
 function wireLan(topology: Topology, node: LabNode, cable: Cable, add: Add): void {

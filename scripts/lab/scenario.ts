@@ -17,6 +17,8 @@ export interface Scenario {
   readonly name: string
   /** One line for `list`. */
   readonly about: string
+  /** A file of vagrant/topologies; default two-branches. */
+  readonly topology?: string
   /** Whose edges take part; fewer start sooner. */
   readonly enterprises: readonly string[]
   readonly timers?: NonNullable<AgentConfigInput['timers']>

@@ -46,6 +46,11 @@ describe('a topology file', () => {
       "nodes.2: e1: 203.0.113.1/30 is the router's; take another of the subnet",
     ],
     [
+      'a WAN that peers with itself',
+      nodes.with(1, { ...nodes[1], peers: [{ to: 'inet', addresses: ['198.51.100.2/30'] }] }),
+      'nodes.1: inet: inet is no other node of kind wan',
+    ],
+    [
       'an address without a length',
       nodes.with(3, { ...host, addresses: ['10.1.0.10'] }),
       'nodes.3.addresses.0: must be an address with a prefix length, like 10.1.0.1/24',
@@ -62,7 +67,7 @@ describe('a topology file', () => {
   })
 
   it('that does not exist is named with those that do', () => {
-    expect(() => readTopology('nowhere')).toThrow('no topology nowhere; there are: two-branches')
+    expect(() => readTopology('nowhere')).toThrow('no topology nowhere; there are: two-branches, two-links')
   })
 })
 
@@ -86,5 +91,14 @@ describe('the script', () => {
     )
     expect(script).toContain('route add default via 203.0.113.1 dev wan-inet metric 100')
     expect(script).toContain('route add default via 198.51.100.5 dev wan-mpls metric 101')
+  })
+  it('joins two WANs that peer: each routes to what is attached to the other', () => {
+    const script = buildScript('x', readTopology('two-links'))
+    expect(script).toContain(
+      'link add ix1-inet mtu 1500 netns bl-x-lte type veth peer name ix2-lte mtu 1500 netns bl-x-inet',
+    )
+    // The LTE link of branch-b from inet, the gateway's on inet from lte.
+    expect(script).toContain('route add 203.0.113.132/30 via 198.51.100.254 dev ix2-lte')
+    expect(script).toContain('route add 2001:db8:f000:1::/64 via 2001:db8:f0ff::1 dev ix1-inet')
   })
 })

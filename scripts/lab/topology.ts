@@ -2,7 +2,8 @@
  * A topology file (vagrant/topologies/*.json): which nodes there are and how they are wired. The namespace lab and Vagrant read the same files.
  *
  *   orchestrator   where agents reach the orchestrator; connected to every agent by a link of its own (mgmt0), not over the WAN
- *   wan            a router between nodes: each WAN link of a node is a subnet of its own, so packets are routed and lose TTL
+ *   wan            a router between nodes: each WAN link of a node is a subnet of its own, so packets are routed and lose TTL;
+ *                  two of them are one network where they peer
  *   edge, gateway  run the agent; any number of WAN links, edges any number of LAN ports
  *   host           a machine behind one LAN port of an edge
  */
@@ -46,12 +47,20 @@ const wanLinkSchema = z.strictObject({
 })
 export type WanLink = z.output<typeof wanLinkSchema>
 
+/** Between two nodes of kind wan, told by one of them. Either end routes to what is attached to the other, no further. */
+const peeringSchema = z.strictObject({
+  to: nameSchema,
+  /** The other end gets the first address of each subnet. */
+  addresses: addressesSchema,
+})
+export type Peering = z.output<typeof peeringSchema>
+
 const wanLinksSchema = z.array(wanLinkSchema).min(1).max(16)
 const lanPortSchema = z.strictObject({ name: linkNameSchema, addresses: addressesSchema })
 
 const nodeSchema = z.discriminatedUnion('kind', [
   z.strictObject({ name: nameSchema, kind: z.literal('orchestrator') }),
-  z.strictObject({ name: nameSchema, kind: z.literal('wan') }),
+  z.strictObject({ name: nameSchema, kind: z.literal('wan'), peers: z.array(peeringSchema).default([]) }),
   z.strictObject({ name: nameSchema, kind: z.literal('gateway'), wan: wanLinksSchema }),
   z.strictObject({
     name: nameSchema,
@@ -72,6 +81,7 @@ export type LabNode = z.output<typeof nodeSchema>
 export type EdgeNode = Extract<LabNode, { kind: 'edge' }>
 export type GatewayNode = Extract<LabNode, { kind: 'gateway' }>
 export type AgentNode = EdgeNode | GatewayNode
+export type WanNode = Extract<LabNode, { kind: 'wan' }>
 export type HostNode = Extract<LabNode, { kind: 'host' }>
 
 export const topologySchema = z
@@ -115,6 +125,12 @@ export function findNode(topology: Topology, name: string): LabNode {
   const node = topology.nodes.find(candidate => candidate.name === name)
   if (node) return node
   throw new LabError('input', `no node ${name}; there are: ${topology.nodes.map(each => each.name).join(', ')}`)
+}
+
+/** The subnets of the links that end at a WAN. */
+export function attachedSubnets({ nodes }: Topology, wan: string): string[] {
+  const links = nodes.filter(isAgent).flatMap(node => node.wan)
+  return links.filter(link => link.to === wan).flatMap(link => link.addresses.map(subnetOf))
 }
 
 /** The prefixes of an edge's LAN ports. */
@@ -186,6 +202,10 @@ function checkReferences(topology: { enterprises: string[]; nodes: LabNode[] }, 
           if (routerAddress(address) === address)
             complain(index, `${node.name}: ${address} is the router's; take another of the subnet`)
       }
+    if (node.kind === 'wan')
+      for (const { to } of node.peers)
+        if (to === node.name || byName.get(to)?.kind !== 'wan')
+          complain(index, `${node.name}: ${to} is no other node of kind wan`)
     if (node.kind === 'host') {
       const [edgeName = '', portName] = node.lan.split('/')
       const edge = byName.get(edgeName)
