@@ -1,8 +1,8 @@
-/** `branchline node list|show|create|key|revoke|delete` */
+/** `branchline node list|show|create|location|key|revoke|delete` */
 import { type Command, Option } from 'commander'
 import { type Answers, withAdmin } from './admin.ts'
 import { outputOf, table, when } from './output.ts'
-import { collect, duration, type HostPort, parseHostPort } from './parse.ts'
+import { collect, duration, type HostPort, parseHostPort, parseLocation } from './parse.ts'
 
 const MP_PORT = 2426
 
@@ -22,7 +22,7 @@ export function nodeTable(rows: Answers['node']['list']): string {
   )
 }
 
-function keyText(name: string, made: { activationKey: string; activationExpires: string }): string[] {
+export function keyText(name: string, made: { activationKey: string; activationExpires: string }): string[] {
   return [
     `activation key of ${name}, good once until ${when(made.activationExpires)}, shown only now:`,
     '',
@@ -38,6 +38,7 @@ interface CreateOptions {
   subnet?: string[]
   endpoint?: HostPort[]
   id?: string
+  location?: { latitude: number; longitude: number }
   keyLifetime?: number
 }
 
@@ -63,6 +64,7 @@ export function addNode(program: Command): void {
         [
           `${row.name}  (${row.id})`,
           `${row.role}${row.enterprise ? ` of ${row.enterprise}` : ''}, ${row.status}${row.openKeys > 0 ? ', activation key not used yet' : ''}`,
+          ...(row.location ? [`at ${row.location.latitude}, ${row.location.longitude}`] : []),
           row.grantExpires ? `grant ${row.grantSerial}, until ${when(row.grantExpires)}` : 'no grant yet',
           ...row.subnets.map(subnet => `subnet ${subnet.prefix}${subnet.enabled ? '' : ' (kept out of the VPN)'}`),
           ...row.endpoints.map(
@@ -84,6 +86,7 @@ export function addNode(program: Command): void {
       `where edges reach a gateway, port ${MP_PORT} unless given; repeatable`,
       collect(text => parseHostPort(text, MP_PORT)),
     )
+    .option('--location <latitude,longitude>', 'in degrees: edges prefer near gateways', parseLocation)
     .option('--id <uuid>', 'its id; chosen when not given')
     .option('--key-lifetime <time>', 'of the activation key: 30min, 12h, 7d', duration)
     .addHelpText(
@@ -102,6 +105,7 @@ Examples:
           enterprise: options.enterprise,
           subnets: options.subnet ?? [],
           endpoints: (options.endpoint ?? []).map(({ host, port }) => ({ address: host, port })),
+          location: options.location,
           keyLifetimeS: options.keyLifetime,
         }),
       )
@@ -109,6 +113,21 @@ Examples:
         [`${options.role} ${name} created  (${made.id})`, ...keyText(name, made)].join('\n'),
       )
     })
+
+  noun
+    .command('location')
+    .description('tell where a node is; without a location, that nobody knows')
+    .argument('<node>')
+    .argument('[latitude,longitude]', 'in degrees, like 50.11,8.68', parseLocation)
+    .addHelpText('after', '\nExample:\n  branchline node location branch-a 50.11,8.68')
+    .action(
+      async (name: string, location: ReturnType<typeof parseLocation> | undefined, _: unknown, command: Command) => {
+        await withAdmin(command, admin => admin.node.location.mutate({ name, location: location ?? null }))
+        outputOf(command).print({ name, location: location ?? null }, () =>
+          location ? `${name} is at ${location.latitude}, ${location.longitude}` : `nobody knows where ${name} is`,
+        )
+      },
+    )
 
   noun
     .command('key')

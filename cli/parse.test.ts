@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { table } from './output.ts'
-import { duration, parseHostPort } from './parse.ts'
+import { duration, parseHostPort, parseLocation } from './parse.ts'
 
 test.each([
   ['192.0.2.1', '192.0.2.1', 2426],
@@ -28,6 +28,18 @@ test.each([
 
 test.each(['', '1w', 'h', '-1', '1.5h'])('%j is no time', text => {
   expect(() => duration(text)).toThrow('must be a time')
+})
+
+test.each([
+  ['50.11,8.68', 50.11, 8.68],
+  ['-33.87, 151.21', -33.87, 151.21],
+  ['90,-180', 90, -180],
+])('%s is a place', (text, latitude, longitude) => {
+  expect(parseLocation(text)).toEqual({ latitude, longitude })
+})
+
+test.each(['', '50', '50,', '91,0', '0,181', '1.2.3,4', 'north,east'])('%j is no place', text => {
+  expect(() => parseLocation(text)).toThrow('must be latitude and longitude')
 })
 
 test('tables put numbers to the right and show that a cell is empty', () => {

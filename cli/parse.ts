@@ -19,6 +19,14 @@ export function parseHostPort(text: string, defaultPort: number): HostPort {
   return { host, port }
 }
 
+/** `50.11,8.68`: degrees north and east. */
+export function parseLocation(text: string): { latitude: number; longitude: number } {
+  const [, north, east] = /^(-?[\d.]+),\s*(-?[\d.]+)$/.exec(text) ?? []
+  const [latitude, longitude] = [Number(north), Number(east)]
+  if (Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180) return { latitude, longitude }
+  throw new InvalidArgumentError('must be latitude and longitude in degrees, like 50.11,8.68 or -33.87,151.21')
+}
+
 export function positiveInteger(text: string): number {
   const value = Number(text)
   if (!Number.isSafeInteger(value) || value <= 0) throw new InvalidArgumentError('must be a whole number above 0')

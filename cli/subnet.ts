@@ -1,12 +1,19 @@
-/** `branchline subnet list|add|remove` */
+/** `branchline subnet list|add|remove|gateways` */
 import type { Command } from 'commander'
 import { type Answers, withAdmin } from './admin.ts'
 import { outputOf, table } from './output.ts'
 
 export function subnetTable(rows: Answers['subnet']['list']): string {
   return table(
-    ['ENTERPRISE', 'PREFIX', 'NODE', 'IN VPN', 'REACHABLE'],
-    rows.map(row => [row.enterprise, row.prefix, row.node, row.enabled, row.reachable]),
+    ['ENTERPRISE', 'PREFIX', 'NODE', 'IN VPN', 'REACHABLE', 'GATEWAYS'],
+    rows.map(row => [
+      row.enterprise,
+      row.prefix,
+      row.node,
+      row.enabled,
+      row.reachable,
+      row.gateways?.join(', ') ?? 'all',
+    ]),
     "no subnets; give a node one with 'branchline subnet add <node> <prefix>'",
   )
 }
@@ -37,4 +44,21 @@ export function addSubnet(program: Command): void {
         outputOf(command).print({ node, prefix, verb }, () => `${prefix} ${done} ${node}`)
       })
   }
+
+  noun
+    .command('gateways')
+    .description('announce a subnet to these gateways alone; without any, to all again')
+    .argument('<node>')
+    .argument('<prefix>')
+    .argument('[gateway...]')
+    .addHelpText('after', '\nExample:\n  branchline subnet gateways branch-a 10.1.0.0/24 gw1 gw2')
+    .action(async (node: string, prefix: string, names: string[], _options: unknown, command: Command) => {
+      const gateways = names.length > 0 ? names : null
+      await withAdmin(command, admin => admin.subnet.gateways.mutate({ node, prefix, gateways }))
+      outputOf(command).print(
+        { node, prefix, gateways },
+        () =>
+          `${prefix} of ${node}: ${gateways ? `announced to ${gateways.join(', ')} alone` : 'announced to all gateways'}`,
+      )
+    })
 }

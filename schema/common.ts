@@ -31,6 +31,13 @@ export const bytesSchema = (length: number) =>
     `must be a byte string of ${length} bytes`,
   )
 
+/** Degrees, WGS 84: where a node is. */
+export const locationSchema = z.object({
+  latitude: z.number().min(-90).max(90),
+  longitude: z.number().min(-180).max(180),
+})
+export type Location = z.infer<typeof locationSchema>
+
 /** Unix time in seconds. */
 export const timeSchema = z.int().nonnegative()
 

@@ -21,10 +21,18 @@ export const gatewaySchema = z.object({
   /** Noise static public key. */
   staticKey: base64Schema,
   endpoints: z.array(z.object({ address: addressSchema, port: z.int().min(1).max(65535) })).min(1),
-  /** Smaller is preferred. */
+  /** Known without measuring; smaller is preferred (orchestrator/compile/gateway-metric.ts). */
   metric: z.int().nonnegative(),
+  /** As the crow flies, when both locations are known: already part of the metric. */
+  distanceKm: z.int().nonnegative().nullable().default(null),
+  /** Flows are to leave it: used only for what no other gateway serves. */
+  drained: z.boolean().default(false),
 })
 export type GatewayEntry = z.infer<typeof gatewaySchema>
+
+/** A prefix that the node may announce, to the gateways named (node ids) or, without any list, to all. */
+export const grantedSubnetSchema = subnetSchema.extend({ gateways: z.array(uuidSchema).optional() })
+export type GrantedSubnet = z.infer<typeof grantedSubnetSchema>
 
 export const nodeStateSchema = z.object({
   /** Grows with each change of this node's state. */
@@ -43,7 +51,7 @@ export const nodeStateSchema = z.object({
       enabled: z.boolean(),
       security: securitySchema,
       /** Granted prefixes with their reachable flag (false for all while the VPN is off). */
-      subnets: z.array(subnetSchema),
+      subnets: z.array(grantedSubnetSchema),
     })
     .nullable(),
 })
@@ -67,6 +75,14 @@ export const nodeReportSchema = z.object({
   version: z.string(),
   kernel: z.string(),
   esp: z.boolean(),
-  peers: z.array(z.object({ node: uuidSchema, name: z.string(), state: z.string() })),
+  peers: z.array(
+    z.object({
+      node: uuidSchema,
+      name: z.string(),
+      state: z.string(),
+      /** Of an edge: does it send flows over this gateway, as far as it has a choice? */
+      inUse: z.boolean().optional(),
+    }),
+  ),
 })
 export type NodeReport = z.infer<typeof nodeReportSchema>

@@ -104,6 +104,8 @@ export function gatewayEntry(gateway: TestNode, address: string, metric = 1): Ga
     staticKey: base64(gateway.staticKey.publicKey.raw),
     endpoints: [{ address, port: 2426 }],
     metric,
+    distanceKm: null,
+    drained: false,
   }
 }
 

@@ -1,10 +1,19 @@
 /** Procedures for admins: intent in, rows out. */
 import { z } from 'zod'
-import { addressSchema, nameSchema, prefixSchema, securitySchema, uuidSchema } from '../../schema/common.ts'
+import {
+  addressSchema,
+  locationSchema,
+  nameSchema,
+  prefixSchema,
+  securitySchema,
+  uuidSchema,
+} from '../../schema/common.ts'
 import { issueKey } from '../store/activation.ts'
 import { createEnterprise, deleteEnterprise, findEnterprise, listEnterprises, setVpn } from '../store/enterprises.ts'
 import { listEvents } from '../store/events.ts'
-import { assignGateway, setEndpoints } from '../store/gateways.ts'
+import { listGateways } from '../store/gateway-list.ts'
+import { assignGateway, drainGateway, removeGateway, setEndpoints, setSubnetGateways } from '../store/gateways.ts'
+import { setLocation } from '../store/locations.ts'
 import { createNode, deleteNode, listNodes, revokeNode, showNode } from '../store/nodes.ts'
 import { addSubnet, listSubnets, removeSubnet } from '../store/subnets.ts'
 import { adminProcedure, router } from './trpc.ts'
@@ -50,6 +59,7 @@ const node = router({
         enterprise: nameSchema.optional(),
         subnets: z.array(prefixSchema).max(1024).default([]),
         endpoints: z.array(endpointSchema).max(16).default([]),
+        location: locationSchema.optional(),
         keyLifetimeS: keyLifetimeSchema,
       }),
     )
@@ -63,6 +73,12 @@ const node = router({
     .input(byName.extend({ keyLifetimeS: keyLifetimeSchema }))
     .mutation(({ ctx: { services, actor }, input }) =>
       services.store.work(actor, work => issueKey(work, input.name, keyOptions(services, input.keyLifetimeS))),
+    ),
+  /** Null: not known any more. */
+  location: adminProcedure
+    .input(byName.extend({ location: locationSchema.nullable() }))
+    .mutation(({ ctx, input }) =>
+      ctx.services.store.work(ctx.actor, work => setLocation(work, input.name, input.location)),
     ),
   revoke: adminProcedure
     .input(byName)
@@ -97,9 +113,23 @@ const subnet = router({
     .mutation(({ ctx: { services, actor }, input }) =>
       services.store.work(actor, work => removeSubnet(work, input, services.grants)),
     ),
+  /** Null: all gateways may hear of it. */
+  gateways: adminProcedure
+    .input(ownership.extend({ gateways: z.array(nameSchema).min(1).max(256).nullable() }))
+    .mutation(({ ctx, input }) => ctx.services.store.work(ctx.actor, work => setSubnetGateways(work, input))),
 })
 
 const gateway = router({
+  /** `edges`, `inUseBy`: of what is connected to this replica, as last reported; null while the gateway is not. */
+  list: adminProcedure.query(async ({ ctx: { services } }) => {
+    const rows = await services.store.snapshot(listGateways)
+    const reports = services.connections.list()
+    return rows.map(row => {
+      const own = reports.find(({ node: id }) => id === row.id)?.report
+      const users = reports.filter(({ report }) => report?.peers.some(peer => peer.node === row.id && peer.inUse))
+      return { ...row, edges: own?.peers.filter(peer => peer.state === 'up').length ?? null, inUseBy: users.length }
+    })
+  }),
   endpoints: adminProcedure
     .input(byName.extend({ endpoints: z.array(endpointSchema).max(16) }))
     .mutation(({ ctx, input }) =>
@@ -109,6 +139,14 @@ const gateway = router({
   assign: adminProcedure
     .input(z.object({ enterprise: nameSchema, gateway: nameSchema, metric: z.int().min(0).max(65535).nullable() }))
     .mutation(({ ctx, input }) => ctx.services.store.work(ctx.actor, work => assignGateway(work, input))),
+  drain: adminProcedure
+    .input(byName.extend({ drained: z.boolean() }))
+    .mutation(({ ctx, input }) => ctx.services.store.work(ctx.actor, work => drainGateway(work, input))),
+  remove: adminProcedure
+    .input(byName.extend({ now: z.boolean().default(false) }))
+    .mutation(({ ctx: { services, actor }, input }) =>
+      services.store.work(actor, work => removeGateway(work, input, services.grants)),
+    ),
 })
 
 const vpn = router({

@@ -8,15 +8,17 @@ const gateway = {
   name: 'gw1',
   staticKey: Buffer.alloc(32).toString('base64'),
   endpoints: [{ address: '192.0.2.1', port: 2426 }],
-  metric: 100,
+  adminMetric: 100,
+  location: null,
+  drained: false,
 }
 const edge: NodeIntent = {
-  node: { id: id(1), name: 'edge-a', role: 'edge', revision: 7 },
+  node: { id: id(1), name: 'edge-a', role: 'edge', revision: 7, location: null },
   grant: 'Z3JhbnQ=',
   enterprise: { id: id(2), name: 'acme', security: 'esp', vpnEnabled: true },
   subnets: [
-    { prefix: '10.1.0.0/24', enabled: true },
-    { prefix: '10.2.0.0/24', enabled: false },
+    { prefix: '10.1.0.0/24', enabled: true, gateways: [id(9)] },
+    { prefix: '10.2.0.0/24', enabled: false, gateways: null },
   ],
   gateways: [gateway],
   trust: { anchors: ['YW5jaG9y'], revocations: null },
@@ -42,6 +44,10 @@ test('a gateway gets identity and trust and nothing of tenants, whatever the int
     gateways: [],
     vpn: null,
   })
+})
+
+test('a subnet names the gateways that may hear of it, or none for all', () => {
+  expect(compileNodeState(edge).vpn?.subnets.map(subnet => subnet.gateways)).toEqual([[id(9)], undefined])
 })
 
 test('is what nodes accept, and the same for the same intent', () => {

@@ -1,15 +1,17 @@
 /** Stored intent -> what one node is told. Pure: the same intent gives the same state, byte for byte. */
-import type { Role, Security } from '../../schema/common.ts'
-import type { GatewayEntry, NodeState } from '../../schema/node-state.ts'
+import type { Location, Role, Security } from '../../schema/common.ts'
+import type { NodeState } from '../../schema/node-state.ts'
+import { type GatewayIntent, rankGateways } from './gateway-metric.ts'
 
 /** All that one node's state depends on, read at one moment. */
 export interface NodeIntent {
-  node: { id: string; name: string; role: Role; revision: number }
+  node: { id: string; name: string; role: Role; revision: number; location: Location | null }
   /** Newest grant, a signed envelope in base64. */
   grant: string
   enterprise: { id: string; name: string; security: Security; vpnEnabled: boolean } | null
-  subnets: readonly { prefix: string; enabled: boolean }[]
-  gateways: readonly GatewayEntry[]
+  /** `gateways`: ids of those that may hear of the subnet; null: all. */
+  subnets: readonly { prefix: string; enabled: boolean; gateways: readonly string[] | null }[]
+  gateways: readonly GatewayIntent[]
   /** Base64, as in node state. */
   trust: { anchors: readonly string[]; revocations: string | null }
 }
@@ -28,7 +30,7 @@ export function compileNodeState(intent: NodeIntent): NodeState {
   if (node.role === 'gateway' || enterprise === null) return { ...common, gateways: [], vpn: null }
   return {
     ...common,
-    gateways: [...intent.gateways],
+    gateways: rankGateways(intent.gateways, node.location),
     vpn: {
       enterprise: enterprise.id,
       enterpriseName: enterprise.name,
@@ -37,6 +39,7 @@ export function compileNodeState(intent: NodeIntent): NodeState {
       subnets: intent.subnets.map(subnet => ({
         prefix: subnet.prefix,
         reachable: enterprise.vpnEnabled && subnet.enabled,
+        ...(subnet.gateways && { gateways: [...subnet.gateways] }),
       })),
     },
   }

@@ -4,7 +4,7 @@ import type { NodeIntent } from '../compile/node-state.ts'
 import { Publisher } from './publisher.ts'
 
 const intent = (node: string, revision: number): NodeIntent => ({
-  node: { id: node, name: node, role: 'edge', revision },
+  node: { id: node, name: node, role: 'edge', revision, location: null },
   grant: '',
   enterprise: { id: 'acme', name: 'acme', security: 'esp', vpnEnabled: true },
   subnets: [],

@@ -1,8 +1,9 @@
 /** Reads the intent of many nodes at once: a handful of statements, however many nodes. */
 import { and, asc, desc, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm'
-import type { GatewayEntry } from '../../schema/node-state.ts'
+import type { GatewayIntent } from '../compile/gateway-metric.ts'
 import type { NodeIntent } from '../compile/node-state.ts'
 import type { Database } from './database.ts'
+import { locationOf } from './locations.ts'
 import { revisionOf } from './revision.ts'
 import {
   enterprises,
@@ -27,6 +28,8 @@ export async function loadIntents(db: Database, ids: readonly string[]): Promise
       name: nodes.name,
       role: nodes.role,
       revision: revisionOf,
+      latitude: nodes.latitude,
+      longitude: nodes.longitude,
       grant: grants.envelope,
       enterprise: nodes.enterprise,
       enterpriseName: enterprises.name,
@@ -39,7 +42,7 @@ export async function loadIntents(db: Database, ids: readonly string[]): Promise
     .where(and(isIn(nodes.id, ids), eq(nodes.status, 'active')))
   const owned = Map.groupBy(
     await db
-      .select({ node: subnets.node, prefix: subnets.prefix, enabled: subnets.enabled })
+      .select({ node: subnets.node, prefix: subnets.prefix, enabled: subnets.enabled, gateways: subnets.gateways })
       .from(subnets)
       .where(isIn(subnets.node, ids))
       .orderBy(asc(subnets.prefix)),
@@ -49,7 +52,7 @@ export async function loadIntents(db: Database, ids: readonly string[]): Promise
   const tenants = rows.flatMap(row => (row.enterprise && row.role !== 'gateway' ? [row.enterprise] : []))
   const gateways = await loadGateways(db, [...new Set(tenants)])
   return rows.map(row => ({
-    node: { id: row.id, name: row.name, role: row.role, revision: row.revision },
+    node: { id: row.id, name: row.name, role: row.role, revision: row.revision, location: locationOf(row) },
     grant: row.grant,
     enterprise:
       row.enterprise !== null && row.enterpriseName !== null && row.security !== null && row.vpnEnabled !== null
@@ -75,9 +78,9 @@ export async function loadTrust(db: Database): Promise<NodeIntent['trust']> {
   return { anchors: anchors.map(row => Buffer.from(row.key).toString('base64')), revocations: list?.envelope ?? null }
 }
 
-/** Gateways of each enterprise: those assigned to it, or else all; best first. */
-async function loadGateways(db: Database, tenants: readonly string[]): Promise<Map<string, GatewayEntry[]>> {
-  const result = new Map<string, GatewayEntry[]>()
+/** Gateways of each enterprise: those assigned to it, or else all. */
+async function loadGateways(db: Database, tenants: readonly string[]): Promise<Map<string, GatewayIntent[]>> {
+  const result = new Map<string, GatewayIntent[]>()
   if (tenants.length === 0) return result
   const rows = await db
     .select({
@@ -85,6 +88,9 @@ async function loadGateways(db: Database, tenants: readonly string[]): Promise<M
       name: nodes.name,
       staticKey: nodes.staticKey,
       enterprise: nodes.enterprise,
+      latitude: nodes.latitude,
+      longitude: nodes.longitude,
+      drained: nodes.drained,
       address: gatewayEndpoints.address,
       port: gatewayEndpoints.port,
     })
@@ -107,6 +113,8 @@ async function loadGateways(db: Database, tenants: readonly string[]): Promise<M
       name: first.name,
       staticKey: Buffer.from(first.staticKey).toString('base64'),
       endpoints: endpoints.map(({ address, port }) => ({ address, port })),
+      drained: first.drained,
+      location: locationOf(first),
     }
     return [{ owner: first.enterprise, entry }]
   })
@@ -117,11 +125,8 @@ async function loadGateways(db: Database, tenants: readonly string[]): Promise<M
       .filter(
         ({ owner, entry }) => (owner === null || owner === tenant) && (metrics.size === 0 || metrics.has(entry.node)),
       )
-      .map(({ entry }) => ({ ...entry, metric: metrics.get(entry.node) ?? DEFAULT_METRIC }))
-    result.set(
-      tenant,
-      usable.toSorted((a, b) => a.metric - b.metric),
-    )
+      .map(({ entry }) => ({ ...entry, adminMetric: metrics.get(entry.node) ?? DEFAULT_METRIC }))
+    result.set(tenant, usable)
   }
   return result
 }

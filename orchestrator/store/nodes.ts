@@ -1,12 +1,14 @@
 /** Nodes: created by an admin, brought to life by activation, ended by revocation. */
 import { randomUUID } from 'node:crypto'
 import { and, asc, count, eq, isNull, sql } from 'drizzle-orm'
+import type { Location } from '../../schema/common.ts'
 import { OrchestratorError } from '../error.ts'
 import { issueKey } from './activation.ts'
 import type { Database } from './database.ts'
 import { findEnterprise } from './enterprises.ts'
 import { setEndpoints } from './gateways.ts'
 import type { Grants } from './grants.ts'
+import { locationOf } from './locations.ts'
 import { bumpEdges, revisionOf } from './revision.ts'
 import { activationKeys, certificates, enterprises, gatewayEndpoints, grants, nodes, subnets } from './schema.ts'
 import type { Work } from './store.ts'
@@ -22,6 +24,7 @@ export interface NodeInput {
   enterprise?: string | undefined
   subnets: readonly string[]
   endpoints: readonly { address: string; port: number }[]
+  location?: Location | undefined
 }
 
 /** @throws OrchestratorError `not-found` */
@@ -65,7 +68,7 @@ export async function listNodes(
 export async function showNode(db: Database, name: string) {
   const { id } = await findNode(db, name)
   const [row] = await db
-    .select({ ...summary, staticKey: nodes.staticKey })
+    .select({ ...summary, staticKey: nodes.staticKey, latitude: nodes.latitude, longitude: nodes.longitude })
     .from(nodes)
     .leftJoin(enterprises, eq(enterprises.id, nodes.enterprise))
     .leftJoin(grants, and(eq(grants.node, nodes.id), eq(grants.serial, nodes.grantSerial)))
@@ -85,8 +88,10 @@ export async function showNode(db: Database, name: string) {
     .select({ n: count() })
     .from(activationKeys)
     .where(and(eq(activationKeys.node, id), isNull(activationKeys.used), sql`${activationKeys.expires} > now()`))
+  const { latitude, longitude, ...rest } = row
   return {
-    ...row,
+    ...rest,
+    location: locationOf({ latitude, longitude }),
     staticKey: row.staticKey ? Buffer.from(row.staticKey).toString('base64') : null,
     subnets: owned,
     endpoints,
@@ -126,6 +131,8 @@ export async function createNode(
     role: input.role,
     enterprise: enterprise?.id ?? null,
     virtualPool,
+    latitude: input.location?.latitude ?? null,
+    longitude: input.location?.longitude ?? null,
     created: work.now,
   })
   await work.record({

@@ -10,6 +10,7 @@ import {
   check,
   cidr,
   customType,
+  doublePrecision,
   foreignKey,
   index,
   inet,
@@ -58,6 +59,11 @@ export const nodes = pgTable(
     virtualPool: integer('virtual_pool').unique('node_virtual_pool'),
     /** Noise static public key, 32 bytes; null until activation. */
     staticKey: bytea('static_key').unique('node_static_key'),
+    /** Where it is, in degrees (WGS 84): what a gateway's distance from an edge is reckoned from. Both or neither. */
+    latitude: doublePrecision('latitude'),
+    longitude: doublePrecision('longitude'),
+    /** A gateway that edges are to move their flows off. */
+    drained: boolean('drained').notNull().default(false),
     /** Serial of the newest grant; 0: never granted. Only grows. */
     grantSerial: integer('grant_serial').notNull().default(0),
     /** Grows with anything that concerns this node alone (see `generations`). */
@@ -69,6 +75,11 @@ export const nodes = pgTable(
     unique('node_of_enterprise').on(table.id, table.enterprise),
     index('nodes_by_enterprise').on(table.enterprise),
     check('gateway_has_pool', sql`(${table.role} = 'gateway') = (${table.virtualPool} is not null)`),
+    check(
+      'whole_location',
+      sql`(${table.latitude} is null) = (${table.longitude} is null) and ${table.latitude} between -90 and 90 and ${table.longitude} between -180 and 180`,
+    ),
+    check('gateways_drain', sql`${table.role} = 'gateway' or not ${table.drained}`),
     check('edge_has_enterprise', sql`${table.role} = 'gateway' or ${table.enterprise} is not null`),
     check('active_has_key', sql`${table.status} <> 'active' or ${table.staticKey} is not null`),
   ],
@@ -129,6 +140,10 @@ export const subnets = pgTable(
     node: uuid('node_id').notNull(),
     /** May be reached while the enterprise's VPN is on. */
     enabled: boolean('enabled').notNull().default(true),
+    /**
+     * Gateways that may hear of it; null: all. No foreign key: when the last one named is deleted, the subnet is announced nowhere, not everywhere.
+     */
+    gateways: uuid('gateways').array(),
     created: time('created').notNull().defaultNow(),
   },
   table => [

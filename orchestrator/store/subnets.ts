@@ -20,6 +20,9 @@ export async function listSubnets(
       prefix: subnets.prefix,
       node: nodes.name,
       enabled: subnets.enabled,
+      /** Names of those that may hear of it; null: all. */
+      gateways: sql<string[] | null>`case when subnets.gateways is null then null
+        else (select coalesce(json_agg(g.name order by g.name), '[]'::json) from nodes g where g.id = any(subnets.gateways)) end`,
       reachable: sql<boolean>`${subnets.enabled} and ${enterprises.vpnEnabled}`,
     })
     .from(subnets)

@@ -146,5 +146,112 @@ export function intentCases(s: Setup): void {
       await stateWhere(client, state => named(state).join() === 'gws-1')
       await client.close()
     })
+
+    const three = async (word: string) => {
+      await s.admin.enterprise.create.mutate({ name: word })
+      for (const [name, octet] of [
+        ['near', 1],
+        ['far', 2],
+      ] as const) {
+        const made = await s.admin.node.create.mutate({
+          name: `${word}-${name}`,
+          role: 'gateway',
+          enterprise: word,
+          endpoints: [{ address: `198.51.100.${octet}`, port: word === 'geo' ? 3001 : 3002 }],
+        })
+        await s.bench.activate(`${word}-${name}`, made.activationKey)
+      }
+      await s.edge(word, `${word}-a`, ['10.1.0.0/24', '10.2.0.0/24'])
+      return s.bench.connect(`${word}-a`)
+    }
+    const lines = (state: NodeState) =>
+      state.gateways
+        .filter(({ name }) => /^(geo|drn)-/.test(name))
+        .map(({ name, metric, drained }) => `${name} ${metric}${drained ? ' drained' : ''}`)
+    const becomes = async (client: Parameters<typeof stateWhere>[0], ...wanted: string[]) => {
+      await stateWhere(client, state => lines(state).join() === wanted.join())
+    }
+
+    test('locations order the list of each edge by distance, beside the metric that an admin gave', async () => {
+      const client = await three('geo')
+      await becomes(client, 'geo-far 100', 'geo-near 100')
+      await s.admin.node.location.mutate({ name: 'geo-near', location: { latitude: 48.86, longitude: 2.35 } })
+      await s.admin.node.location.mutate({ name: 'geo-far', location: { latitude: -33.87, longitude: 151.21 } })
+      await s.admin.node.location.mutate({ name: 'geo-a', location: { latitude: 50.11, longitude: 8.68 } })
+      await becomes(client, 'geo-near 105', 'geo-far 265')
+      expect(client.state.gateways.find(({ name }) => name === 'geo-near')?.distanceKm).toBeGreaterThan(470)
+      for (const [gateway, metric] of [
+        ['geo-near', 300],
+        ['geo-far', 10],
+      ] as const)
+        await s.admin.gateway.assign.mutate({ enterprise: 'geo', gateway, metric })
+      await becomes(client, 'geo-far 175', 'geo-near 305')
+      await s.admin.node.location.mutate({ name: 'geo-a', location: null })
+      await becomes(client, 'geo-far 10', 'geo-near 300')
+      expect(
+        await messageOf(s.admin.node.location.mutate({ name: 'geo-a', location: { latitude: 91, longitude: 0 } })),
+      ).toMatch(/latitude/)
+      await client.close()
+    })
+
+    test('a drained gateway stays in the list, comes last, and only then can be removed', async () => {
+      const client = await three('drn')
+      expect(await s.admin.gateway.drain.mutate({ name: 'drn-far', drained: true })).toEqual({ changed: true })
+      await becomes(client, 'drn-near 100', 'drn-far 100 drained')
+      expect(await s.admin.gateway.drain.mutate({ name: 'drn-far', drained: true })).toEqual({ changed: false })
+      const rows = await s.admin.gateway.list.query()
+      expect(rows.filter(row => row.name.startsWith('drn-'))).toMatchObject([
+        { name: 'drn-far', drained: true, enterprise: 'drn', status: 'active', assignments: [] },
+        { name: 'drn-near', drained: false, endpoints: [{ address: '198.51.100.1', port: 3002 }] },
+      ])
+      await s.admin.gateway.drain.mutate({ name: 'drn-far', drained: false })
+      await becomes(client, 'drn-far 100', 'drn-near 100')
+      expect(await messageOf(s.admin.gateway.remove.mutate({ name: 'drn-far' }))).toMatch(
+        /gateway drn-far is not drained/,
+      )
+      expect(await messageOf(s.admin.gateway.drain.mutate({ name: 'drn-a', drained: true }))).toMatch(
+        /is an edge, not a gateway/,
+      )
+      await s.admin.gateway.drain.mutate({ name: 'drn-far', drained: true })
+      await s.admin.gateway.remove.mutate({ name: 'drn-far' })
+      await becomes(client, 'drn-near 100')
+      const { events } = await s.admin.events.list.query({ object: 'node:drn-far' })
+      expect(events.map(event => event.action)).toEqual(
+        expect.arrayContaining(['gateway.drain', 'gateway.undrain', 'node.delete']),
+      )
+      await s.admin.gateway.remove.mutate({ name: 'drn-near', now: true })
+      await becomes(client)
+      await client.close()
+    })
+
+    test('a subnet that names gateways tells its owner alone; without the last of them it is announced nowhere', async () => {
+      await s.admin.enterprise.create.mutate({ name: 'sub' })
+      const ids = new Map<string, string>()
+      for (const name of ['sub-1', 'sub-2']) {
+        const made = await s.admin.node.create.mutate({ name, role: 'gateway', enterprise: 'sub' })
+        ids.set(name, made.id)
+      }
+      await s.edge('sub', 'sub-a', ['10.1.0.0/24', '10.2.0.0/24'])
+      await s.edge('sub', 'sub-b', ['10.3.0.0/24'])
+      const client = await s.bench.connect('sub-a')
+      const other = await s.admin.node.show.query({ name: 'sub-b' })
+      const named = (state: NodeState) => state.vpn?.subnets.map(({ gateways }) => gateways?.join() ?? 'all').join(' ')
+      const prefix = '10.1.0.0/24'
+      await s.admin.subnet.gateways.mutate({ node: 'sub-a', prefix, gateways: ['sub-2', 'sub-2'] })
+      await stateWhere(client, state => named(state) === `${ids.get('sub-2')} all`)
+      expect((await s.admin.node.show.query({ name: 'sub-b' })).revision).toBe(other.revision)
+      expect((await s.admin.subnet.list.query({ node: 'sub-a' })).map(row => row.gateways)).toEqual([['sub-2'], null])
+      await s.admin.gateway.remove.mutate({ name: 'sub-2', now: true })
+      expect((await s.admin.subnet.list.query({ node: 'sub-a' })).map(row => row.gateways)).toEqual([[], null])
+      await s.admin.subnet.gateways.mutate({ node: 'sub-a', prefix, gateways: null })
+      await stateWhere(client, state => named(state) === 'all all')
+      expect(await messageOf(s.admin.subnet.gateways.mutate({ node: 'sub-b', prefix, gateways: ['sub-1'] }))).toMatch(
+        /node sub-b has no subnet 10.1.0.0\/24/,
+      )
+      expect(await messageOf(s.admin.subnet.gateways.mutate({ node: 'sub-a', prefix, gateways: ['sub-b'] }))).toMatch(
+        /is an edge, not a gateway/,
+      )
+      await client.close()
+    })
   })
 }
