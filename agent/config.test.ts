@@ -25,7 +25,7 @@ test('one WAN link is enough; all else has defaults', () => {
     socket: '/run/branchline/agent.sock',
     logLevel: 'info',
     lan: [],
-    wan: [{ name: 'inet', interface: 'wan0', families: [4, 6] }],
+    wan: [{ name: 'inet', interface: 'wan0', families: [4, 6], backup: false, metered: false }],
     timers: {
       probeMs: 500,
       silentMs: 1500,
@@ -56,6 +56,8 @@ test.each([
   ],
   ['a path as interface', { wan: [{ name: 'a', interface: '../x' }] }, 'wan.0.interface: must be an interface name'],
   ['a family', { wan: [{ name: 'a', interface: 'b', families: [5] }] }, 'wan.0.families.0: must be 4 or 6'],
+  ['a rate of nothing', { wan: [{ name: 'a', interface: 'b', upMbps: 0 }] }, 'wan.0.upMbps: '],
+  ['a rate in words', { wan: [{ name: 'a', interface: 'b', downMbps: '10M' }] }, 'wan.0.downMbps: '],
   ['host bits', { wan, lan: [{ interface: 'lan0', subnets: ['10.0.0.1/8'] }] }, 'lan.0.subnets.0: must be a prefix'],
   ['a relative path', { wan, stateDir: 'state' }, 'stateDir: must be an absolute path'],
   ['a plain URL', { wan, orchestrator: { url: 'http://x' } }, 'orchestrator.url: must be a wss:// URL'],

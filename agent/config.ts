@@ -42,6 +42,9 @@ const handshakeSchema = z.strictObject({
   workers: z.int().min(0).max(64).optional(),
 })
 
+/** 64 kb/s, below which nothing works, to 400 Gb/s. */
+const mbpsSchema = z.number().min(0.064).max(400_000)
+
 const wanSchema = z.strictObject({
   /** For people and for path selection: `inet`, `mpls`, `lte`. */
   name: nameSchema,
@@ -51,6 +54,13 @@ const wanSchema = z.strictObject({
     .array(z.union([z.literal(4), z.literal(6)], 'must be 4 or 6'))
     .min(1)
     .default([4, 6]),
+  /** What the provider carries, Mb/s, as measured at the device: outer headers included. Absent: unknown. With `upMbps` the agent keeps the queue in front of the link. */
+  upMbps: mbpsSchema.optional(),
+  downMbps: mbpsSchema.optional(),
+  /** Used by nobody while another path lives. */
+  backup: z.boolean().default(false),
+  /** Every byte costs: neither copies nor parity nor bulk go there while another path lives. */
+  metered: z.boolean().default(false),
 })
 
 export const agentConfigSchema = z

@@ -247,6 +247,14 @@ enum traffic_class {
 	CLASSES,		/* count; not a class */
 };
 
+/*
+ * skb->priority of what leaves for a peer, TC_H_MAKE(QUEUE_MAJOR << 16, minor): a class of the HTB that the agent puts on a WAN link of known rate
+ * (agent/node/queues.ts). The low four bits of a minor are what pfifo_fast, prio and fq read of it elsewhere (TC_PRIO_*, linux/pkt_sched.h).
+ */
+#define QUEUE_MAJOR 0x2426U
+#define QUEUE_MINOR 0x10
+#define QUEUE_PRIORITIES 0x2460 /* by traffic class, four bits each: BULK 2, INTERACTIVE_BULK 4, INTERACTIVE 6, BESTEFFORT 0 */
+
 /* How the packets of a class are spread over paths. */
 enum spread {
 	SPREAD_BEST = 0,	/* all on `best` */

@@ -2,12 +2,15 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x71f7bfb3b491409an
+export const ABI_HASH = 0xf92f306afeb71a90n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
 export const ABI_MP_HDR_LEN = 40
 export const ABI_MP_PATHS = 16
+export const ABI_QUEUE_MAJOR = 9254
+export const ABI_QUEUE_MINOR = 16
+export const ABI_QUEUE_PRIORITIES = 9312
 export const ABI_MAX_PATHS = 65536
 export const ABI_MAX_PEERS = 32768
 export const ABI_MAX_NEXTHOPS = 32768

@@ -54,6 +54,8 @@ export const capabilitySchema = z
 export const hybridSchema = z.enum(['off', 'preferred', 'required'])
 export type Hybrid = z.infer<typeof hybridSchema>
 
+const mbpsSchema = z.number().positive().max(1e6)
+
 export const linkOfferSchema = z.object({
   /** Path id in this session, chosen by the edge. */
   path: pathIdSchema,
@@ -63,6 +65,13 @@ export const linkOfferSchema = z.object({
   mtu: z.int().min(576).max(65535),
   /** Inbound SPI of the edge for this path; 0 without ESP. */
   spi: z.union([spiSchema, z.literal(0)]),
+  /** What the edge was told that the link carries, Mb/s, from it and to it; absent: unknown, or an older edge. */
+  upMbps: mbpsSchema.optional(),
+  downMbps: mbpsSchema.optional(),
+  /** Use it only when no other path lives. */
+  backup: z.boolean().optional(),
+  /** Send nothing there that could go elsewhere or not at all. */
+  metered: z.boolean().optional(),
 })
 
 export const initPayloadSchema = z

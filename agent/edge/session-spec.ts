@@ -1,5 +1,6 @@
 /** From what an edge offered and its gateway accepted to the session that both install. */
 import type { ResponsePayload, SessionSecrets } from '../../schema/mpinit.ts'
+import { traitsOf } from '../mp/link-traits.ts'
 import type { SessionPath, SessionSpec } from '../mp/session.ts'
 import { pathConfOf } from '../node/node.ts'
 import type { Offer } from './handshake.ts'
@@ -20,7 +21,8 @@ export function sessionSpec(
     if (!accepted) return []
     const mtu = Math.min(link.mtu, accepted.mtu)
     const conf = pathConfOf(local, remote, { ...link, mtu })
-    return [{ path, link: link.name, spiIn: offer.spis.get(path) ?? 0, spiOut: accepted.spi, mtu, conf }]
+    const spis = { spiIn: offer.spis.get(path) ?? 0, spiOut: accepted.spi }
+    return [{ path, link: link.name, ...spis, mtu, ...traitsOf(link, 'edge'), conf }]
   })
   return {
     sid: offer.sid,

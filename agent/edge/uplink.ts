@@ -13,6 +13,7 @@ import type { InitPayload, SessionSecrets } from '../../schema/mpinit.ts'
 import type { GatewayEntry } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
 import { createInitiator } from '../mp/initiator.ts'
+import { statementOf } from '../mp/link-traits.ts'
 import { parsePacket } from '../mp/packets.ts'
 import { PathWatch } from '../mp/path-watch.ts'
 import { handleOf } from '../mp/session.ts'
@@ -147,6 +148,7 @@ export class Uplink {
         family,
         mtu: link.mtu,
         spi: offer.spis.get(path) ?? 0,
+        ...statementOf(link),
       })),
       via: via.path,
       capabilities: { esp: node.capabilities.esp },

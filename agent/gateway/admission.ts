@@ -9,6 +9,7 @@
 import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { InitPayload, RefusalCode, SessionSecrets } from '../../schema/mpinit.ts'
 import { responderView } from '../mp/keys.ts'
+import { traitsOf } from '../mp/link-traits.ts'
 import type { AcceptPayload } from '../mp/responder.ts'
 import type { SessionPath } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
@@ -73,8 +74,11 @@ export function prepare(context: AdmissionContext, init: InitPayload, grant: Gra
       spiIn: esp ? node.sessions.newSpi() : 0,
       spiOut: esp ? link.spi : 0,
       mtu,
+      ...traitsOf(link, 'gateway'),
       conf:
-        link.path === init.via ? pathConfOf(arrival.socket.local, arrival.from, { ...arrival.link, mtu }) : undefined,
+        link.path === init.via
+          ? pathConfOf(arrival.socket.local, arrival.from, { ...arrival.link, mtu }, link.downMbps)
+          : undefined,
     }
   })
   const replaced = init.replaces !== null && peer.sessions.has(init.replaces)

@@ -50,8 +50,9 @@ export class DataplaneEvents {
     if (!path) return
     const local = { address: outerAddress(event.family, event.dst), port: event.dstPort }
     const remote = { address: outerAddress(event.family, event.src), port: event.srcPort }
-    const segmenter = node.wan.links.find(link => link.ifindex === event.ifindex)?.segmenter ?? 0
-    node.setPathConf(event.handle, pathConfOf(local, remote, { ifindex: event.ifindex, mtu: path.mtu, segmenter }))
+    const link = node.wan.links.find(candidate => candidate.ifindex === event.ifindex)
+    if (!link) return
+    node.setPathConf(event.handle, pathConfOf(local, remote, { ...link, mtu: path.mtu }, path.toPeerMbps))
     node.log.info({ node: peer.node, path: path.link, remote }, `${peer.grant.nodeName} moved`)
     moved(peer, sid)
   }

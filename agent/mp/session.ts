@@ -9,10 +9,11 @@ import { be32 } from '../../schema/address.ts'
 import { plainTagState } from '../../schema/mp-tag.ts'
 import { siphashKeyWords } from '../../schema/siphash.ts'
 import type { Resource } from '../plan/resource.ts'
+import type { LinkTraits } from './link-traits.ts'
 
 export const REPLAY_WINDOW = 4096
 
-export interface SessionPath {
+export interface SessionPath extends LinkTraits {
   path: number
   /** Name of the edge's WAN link. */
   link: string

@@ -11,6 +11,11 @@ export interface WanConfig {
   name: string
   interface: string
   families: readonly (4 | 6)[]
+  /** Absent: unknown. */
+  upMbps?: number | undefined
+  downMbps?: number | undefined
+  backup?: boolean | undefined
+  metered?: boolean | undefined
 }
 
 export interface WanLink {
@@ -25,6 +30,11 @@ export interface WanLink {
   segmenter: number
   usable: boolean
   addresses: { family: 4 | 6; address: string }[]
+  /** As configured; undefined: unknown. */
+  upMbps: number | undefined
+  downMbps: number | undefined
+  backup: boolean
+  metered: boolean
 }
 
 export interface Arrival {
@@ -55,6 +65,10 @@ export function wanLinks(wan: readonly WanConfig[], links: readonly Link[], addr
           links.find(({ name, parent }) => name === segmenterName({ index }) && parent === link.ifindex)?.ifindex ?? 0,
         usable: link.up && link.running && own.length > 0,
         addresses: own,
+        upMbps: entry.upMbps,
+        downMbps: entry.downMbps,
+        backup: entry.backup ?? false,
+        metered: entry.metered ?? false,
       },
     ]
   })

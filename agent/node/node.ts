@@ -20,6 +20,7 @@ import type { Capabilities, Dataplane, KernelPort, Link } from '../kernel/port.t
 import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
 import { LoopDelay } from '../loop/delay.ts'
+import { pathRate } from '../mp/link-traits.ts'
 import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
 import type { Endpoint, NetPort } from '../mp/net.ts'
 import { handleOf } from '../mp/session.ts'
@@ -371,11 +372,15 @@ export class Node {
   }
 }
 
-/** Outer addresses of a path, from the two ends' addresses; its handle is given when it is installed. */
+/**
+ * Outer addresses of a path, from the two ends' addresses; its handle is given when it is installed.
+ * @param peerMbps what the peer's end of the path takes
+ */
 export function pathConfOf(
   local: Endpoint,
   remote: Endpoint,
-  link: { ifindex: number; mtu: number; segmenter: number },
+  link: Pick<WanLink, 'ifindex' | 'mtu' | 'segmenter' | 'upMbps'>,
+  peerMbps?: number,
 ): PathConf {
   const [own, peer] = [parseAddress(local.address), parseAddress(remote.address)]
   if (!own || !peer || own.family !== peer.family)
@@ -397,7 +402,7 @@ export function pathConfOf(
     mtu: link.mtu,
     segmentIfindex: link.segmenter,
     reserved: 0,
-    rate: 0,
+    rate: pathRate(link.upMbps, peerMbps),
     delayUs: 0,
   }
 }

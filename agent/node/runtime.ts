@@ -22,6 +22,10 @@ const pathSchema = z.object({
   spiIn: z.int(),
   spiOut: z.int(),
   mtu: z.int(),
+  toPeerMbps: z.number().optional(),
+  fromPeerMbps: z.number().optional(),
+  backup: z.boolean().optional(),
+  metered: z.boolean().optional(),
 })
 
 export const runtimeSchema = z.object({

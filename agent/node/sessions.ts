@@ -1,5 +1,5 @@
 /** The MP sessions of one node as resources, with the ids and SPIs that they hold; adoption of those that a former agent left. */
-import { newSpi, type SessionSpec, sessionResources } from '../mp/session.ts'
+import { newSpi, type SessionPath, type SessionSpec, sessionResources } from '../mp/session.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
 import { SidPool } from './sid-pool.ts'
@@ -12,7 +12,7 @@ export interface LiveSession {
   esp: boolean
   /** ms on the machine's monotonic clock. */
   created: number
-  paths: { path: number; link: string; spiIn: number; spiOut: number; mtu: number }[]
+  paths: Omit<SessionPath, 'conf'>[]
 }
 
 export interface SessionsOptions {
@@ -92,7 +92,7 @@ export class Sessions {
       peer: spec.peer,
       esp: spec.esp !== undefined,
       created: this.#now(),
-      paths: spec.paths.map(({ path, link, spiIn, spiOut, mtu }) => ({ path, link, spiIn, spiOut, mtu })),
+      paths: spec.paths.map(({ conf, ...path }) => path),
     }
     this.#live.set(spec.sid, live)
     this.#keys.set(spec.sid, keys)

@@ -34,6 +34,7 @@ static __always_inline int burst_write(struct __sk_buff *skb, const struct ethhd
 	__u32 length = skb->len - L3;
 	struct ethhdr *frame;
 	struct mp_hdr *to;
+	__u8 tos;
 
 	if (outer6) {
 		struct outer6 *outer;
@@ -43,7 +44,8 @@ static __always_inline int burst_write(struct __sk_buff *skb, const struct ethhd
 			return DROP(DROP_REWRITE);
 		outer = (void *)frame + L3;
 		to = (struct mp_hdr *)(outer + 1);
-		write_outer6(outer, conf, traffic_class((__u8 *)(to + 1)), length);
+		tos = traffic_class((__u8 *)(to + 1));
+		write_outer6(outer, conf, tos, length);
 	} else {
 		struct outer4 *outer;
 
@@ -52,9 +54,11 @@ static __always_inline int burst_write(struct __sk_buff *skb, const struct ethhd
 			return DROP(DROP_REWRITE);
 		outer = (void *)frame + L3;
 		to = (struct mp_hdr *)(outer + 1);
-		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
+		tos = traffic_class((__u8 *)(to + 1));
+		write_outer4(outer, conf, tos, length);
 	}
 	*to = *mp;
+	skb->priority = queue_of_class(class_of_tos(tos));
 	__builtin_memcpy(frame, eth, 2 * ETH_ALEN);
 	frame->h_proto = outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	return GO_ON;

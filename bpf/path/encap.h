@@ -11,6 +11,7 @@
 #define BRANCHLINE_ENCAP_H
 
 #include "checksum.h"
+#include "class.h"
 #include "drop.h"
 #include "hop.h"
 #include "parse.h"
@@ -137,6 +138,7 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 	__u32 length, more;
 	struct peer *peer;
 	__u64 now;
+	__u8 tos;
 
 	if (!session || !conf || !state || conf->family == FAMILY_NONE)
 		return DROP(DROP_NO_PATH);
@@ -163,16 +165,20 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 		if (!outer)
 			return DROP(DROP_REWRITE);
 		to = (struct mp_hdr *)(outer + 1);
-		write_outer6(outer, conf, traffic_class((__u8 *)(to + 1)), length);
+		tos = traffic_class((__u8 *)(to + 1));
+		write_outer6(outer, conf, tos, length);
 	} else {
 		struct outer4 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
 
 		if (!outer)
 			return DROP(DROP_REWRITE);
 		to = (struct mp_hdr *)(outer + 1);
-		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
+		tos = traffic_class((__u8 *)(to + 1));
+		write_outer4(outer, conf, tos, length);
 	}
 	mp_write(to, &mp, session, state);
+	/* A probe measures the path: it waits for no queue of ours that others fill. */
+	skb->priority = queue_of_class(type == MP_PROBE ? CLASS_REALTIME : class_of_tos(tos));
 	return leave(skb, handle, conf, state, outer6);
 }
 

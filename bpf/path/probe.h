@@ -58,6 +58,7 @@ __noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, 
 	mp.tag = tag(session->tx_key, state->tx_tag, &mp, a->payload);
 	if (bpf_skb_store_bytes(skb, a->offset, &mp, sizeof(mp), 0))
 		return DROP(DROP_REWRITE);
+	skb->priority = queue_of_class(CLASS_REALTIME);
 	count(COUNT_PROBE_ANSWERED);
 	path_sent(state, skb->len - L3);
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);

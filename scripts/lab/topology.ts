@@ -42,6 +42,11 @@ const wanLinkSchema = z.strictObject({
   /** The router's end gets the first address of each subnet. */
   addresses: addressesSchema,
   mtu: z.int().min(1280).max(65535).default(1500),
+  /** What the agent is told about the link: its configuration's `wan[]`. That the link is no faster is for `impairment` to say. */
+  upMbps: z.number().positive().optional(),
+  downMbps: z.number().positive().optional(),
+  backup: z.boolean().optional(),
+  metered: z.boolean().optional(),
   /** What the link suffers from the start; `npm run lab -- impair` changes it. */
   impairment: impairmentSchema.optional(),
 })

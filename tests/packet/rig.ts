@@ -232,6 +232,11 @@ export class Rig implements Disposable {
     })
   }
 
+  /** skb->priority as the packet leaves the program. */
+  priority(hook: Hook, packet: Bytes, context: Partial<RunContext> = {}): number {
+    return runProgram(this.#program(hook), { packet, context }).context.priority
+  }
+
   /** The verdict is XDP_*; a frame has no mark. @param metadata bytes in front of the frame that the program cannot have */
   runXdp(packet: Bytes, metadata = 0): Outcome {
     return this.#observe('wan-xdp', fd => {
@@ -241,14 +246,18 @@ export class Rig implements Disposable {
   }
 
   #observe(hook: Hook, run: (fd: number) => Pick<Outcome, 'verdict' | 'packet' | 'mark'>): Outcome {
-    const program = this.#loaded.programs.get(hook)
-    if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
     const before = { drops: readDrops(this.fds), counters: readCounters(this.fds) }
     return {
-      ...run(program),
+      ...run(this.#program(hook)),
       drops: changes(before.drops, readDrops(this.fds)),
       counters: changes(before.counters, readCounters(this.fds)),
     }
+  }
+
+  #program(hook: Hook): number {
+    const program = this.#loaded.programs.get(hook)
+    if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
+    return program
   }
 
   [Symbol.dispose](): void {
