@@ -315,6 +315,9 @@ struct path_conf {
 #define DELAY_BUCKETS 16
 #define DELAY_BUCKET_US 125
 
+/* An epoch of 4.3 s: a minimum is forgotten one to two epochs after it was seen, so clocks may drift and routes may change. */
+#define TRANSIT_EPOCH_SHIFT 32 /* of CLOCK_MONOTONIC in ns */
+
 /*
  * What the programs learn about a path; the agent creates it, zeroed but for the tags, and then only reads it, but for `left`, which it
  * clears. Index: place of the handle. A cache line for a sender, one for a receiver, one for the next hop and the clock, one of measured delay, then
@@ -344,14 +347,16 @@ struct path_state {
 	__u32 rttvar_us;
 	__u32 probe_replies;
 	__u32 reserved;
-	__u64 told_highest;	/* the peer's mp_report of what we sent */
+	__u64 told_highest;	/* the peer's newest mp_report of what we sent; a reader may see its two halves of two reports */
 	__u64 told_packets;
 	__u32 transit_us;	/* least arrival minus timestamp lately, of two clocks that have nothing to do with each other */
-	__u32 transit_last_us;	/* of the newest packet */
+	__u32 transit_last_us;	/* of the packet measured last (path/delay.h) */
 	__u32 jitter_us;	/* RFC 3550, 6.4.1, times 16 */
 	__u32 reordered;	/* packets behind a later one */
 	__u64 rx_late;		/* copies and parity's late comers: accepted, but not needed */
-	__u64 reserved_rx[3];
+	__u32 transit_newest_us; /* least of this epoch alone; transit_us: of it and the one before */
+	__u32 transit_epoch;	/* TRANSIT_EPOCH_SHIFT; 0: nothing measured yet */
+	__u64 reserved_rx[2];
 	__u32 delay[DELAY_BUCKETS]; /* packets by arrival minus timestamp, above transit_us */
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
 };
@@ -372,6 +377,8 @@ struct lane {
 struct bundle {
 	__u32 sid;
 	__u32 transit_us;	/* least of its paths' */
+	__u32 transit_newest_us; /* as in path_state */
+	__u32 transit_epoch;
 	struct lane lanes[MP_LANES];
 };
 

@@ -12,6 +12,7 @@
  */
 #include "maps.h"
 #include "path/drop.h"
+#include "path/delay.h"
 #include "path/encap.h"
 #include "path/outer.h"
 #include "path/decap.h"
@@ -78,12 +79,17 @@ static __noinline void report(struct __sk_buff *skb, const struct arrival *a, en
 static __always_inline void learn(struct __sk_buff *skb, const struct arrival *a, const struct session *session, struct path_state *state)
 {
 	__u32 version = bpf_ntohl(a->mp.policy_version);
+	__u64 number = bpf_be64_to_cpu(a->mp.number), now = clock_coarse();
 
 	count(COUNT_MP_IN);
-	state->last_rx_ns = clock_coarse();
+	if (measure_due(state, number, now))
+		measure(state, a->handle, a->mp.timestamp_us, clock_precise());
+	state->last_rx_ns = now;
 	__sync_fetch_and_add(&state->rx_packets, 1);
 	__sync_fetch_and_add(&state->rx_bytes, a->offset - L3 + a->length);
-	if (window_advance(state, bpf_be64_to_cpu(a->mp.number)) && path_moved(a))
+	if (!window_advance(state, number))
+		__sync_fetch_and_add(&state->reordered, 1);
+	else if (path_moved(a))
 		report(skb, a, EVENT_PATH_MOVED, 0);
 	if (version > session->policy_version)
 		report(skb, a, EVENT_POLICY_AHEAD, version);

@@ -55,6 +55,7 @@ static __noinline int relay(struct xdp_md *ctx, __u32 outer_length)
 	struct frame f = frame_of(ctx);
 	struct mp_hdr *mp = f.data + L3 + outer_length;
 	struct relay r;
+	__be32 timestamp;
 	__u64 number, now;
 
 	__builtin_memset(&r.j, 0, sizeof(r.j));
@@ -63,10 +64,11 @@ static __noinline int relay(struct xdp_md *ctx, __u32 outer_length)
 	if ((void *)(mp + 1) + MP_TAGGED_PAYLOAD > f.end || tag(r.from->rx_key, r.rx->rx_tag, mp, (__u64 *)(mp + 1)) != mp->tag)
 		return XDP_PASS;
 	number = bpf_be64_to_cpu(mp->number);
+	timestamp = mp->timestamp_us;
 	if (!relay_onward(&r, config) || window_accept(r.rx, number) != GO_ON)
 		return XDP_PASS;
 	now = clock_precise();
-	relay_account(&r, number, now);
+	relay_account(&r, number, timestamp, now);
 	if (r.leaves->family == FAMILY_IPV6)
 		return rewrite(ctx, &r, now, sizeof(struct outer6), sizeof(struct outer6) - outer_length);
 	return rewrite(ctx, &r, now, sizeof(struct outer4), sizeof(struct outer4) - outer_length);

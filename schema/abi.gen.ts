@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xf92f306afeb71a90n
+export const ABI_HASH = 0x14c675f77cee8365n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -33,6 +33,7 @@ export const ABI_LANE_WORDS = 16
 export const ABI_MP_LANES = 8
 export const ABI_DELAY_BUCKETS = 16
 export const ABI_DELAY_BUCKET_US = 125
+export const ABI_TRANSIT_EPOCH_SHIFT = 32
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
 export const ABI_FAMILY_NONE = 0
@@ -342,6 +343,30 @@ export const mpHdrCodec: Codec<MpHdr> = {
       timestampUs: view.getUint32(24),
       policyVersion: view.getUint32(28),
       tag: view.getBigUint64(32),
+    }
+  },
+}
+
+/** struct mp_report, 16 bytes */
+export interface MpReport {
+  highest: bigint
+  packets: bigint
+}
+
+export const mpReportCodec: Codec<MpReport> = {
+  size: 16,
+  encode: value => {
+    const bytes = new Uint8Array(16)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.highest)
+    view.setBigUint64(8, value.packets)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      highest: view.getBigUint64(0),
+      packets: view.getBigUint64(8),
     }
   },
 }
@@ -852,6 +877,8 @@ export interface PathState {
   jitterUs: number
   reordered: number
   rxLate: bigint
+  transitNewestUs: number
+  transitEpoch: number
   reservedRx: bigint[]
   delay: number[]
   window: bigint[]
@@ -892,7 +919,9 @@ export const pathStateCodec: Codec<PathState> = {
     view.setUint32(216, value.jitterUs, true)
     view.setUint32(220, value.reordered, true)
     view.setBigUint64(224, value.rxLate, true)
-    putU64s(view, 232, 3, value.reservedRx)
+    view.setUint32(232, value.transitNewestUs, true)
+    view.setUint32(236, value.transitEpoch, true)
+    putU64s(view, 240, 2, value.reservedRx)
     putU32s(view, 256, 16, value.delay)
     putU64s(view, 320, 64, value.window)
     return bytes
@@ -930,7 +959,9 @@ export const pathStateCodec: Codec<PathState> = {
       jitterUs: view.getUint32(216, true),
       reordered: view.getUint32(220, true),
       rxLate: view.getBigUint64(224, true),
-      reservedRx: takeU64s(view, 232, 3),
+      transitNewestUs: view.getUint32(232, true),
+      transitEpoch: view.getUint32(236, true),
+      reservedRx: takeU64s(view, 240, 2),
       delay: takeU32s(view, 256, 16),
       window: takeU64s(view, 320, 64),
     }
@@ -964,21 +995,25 @@ export const laneCodec: Codec<Lane> = {
   },
 }
 
-/** struct bundle, 1160 bytes */
+/** struct bundle, 1168 bytes */
 export interface Bundle {
   sid: number
   transitUs: number
+  transitNewestUs: number
+  transitEpoch: number
   lanes: Lane[]
 }
 
 export const bundleCodec: Codec<Bundle> = {
-  size: 1160,
+  size: 1168,
   encode: value => {
-    const bytes = new Uint8Array(1160)
+    const bytes = new Uint8Array(1168)
     const view = viewOf(bytes)
     view.setUint32(0, value.sid, true)
     view.setUint32(4, value.transitUs, true)
-    putStructs(bytes, 8, 8, laneCodec, value.lanes)
+    view.setUint32(8, value.transitNewestUs, true)
+    view.setUint32(12, value.transitEpoch, true)
+    putStructs(bytes, 16, 8, laneCodec, value.lanes)
     return bytes
   },
   decode: bytes => {
@@ -986,7 +1021,9 @@ export const bundleCodec: Codec<Bundle> = {
     return {
       sid: view.getUint32(0, true),
       transitUs: view.getUint32(4, true),
-      lanes: takeStructs(bytes, 8, 8, laneCodec),
+      transitNewestUs: view.getUint32(8, true),
+      transitEpoch: view.getUint32(12, true),
+      lanes: takeStructs(bytes, 16, 8, laneCodec),
     }
   },
 }

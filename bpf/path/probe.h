@@ -10,6 +10,7 @@
 #include "outer.h"
 
 #define PROBE_REPLY_TTL 64
+#define RTT_MAX_US 60000000
 
 /* Swaps source and destination of the outer packet. False: the kernel refused. */
 static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
@@ -43,20 +44,27 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 	return !bpf_skb_store_bytes(skb, L3, &outer.v6, sizeof(outer.v6), 0);
 }
 
-/* Answers where the probe came from; the path need not be learned yet. Same payload, own number, the probe's timestamp echoed. */
+/*
+ * Answers where the probe came from; the path need not be learned yet. Own number, the probe's timestamp echoed, the probe's payload behind what
+ * has come of the path by now.
+ */
 __noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, const struct session *session __nonnull,
 			     struct path_state *state __nonnull)
 {
-	__be32 asked = a->mp.timestamp_us;
+	struct {
+		struct mp_hdr mp;
+		struct mp_report report;
+	} reply;
 	__u64 now = clock_precise();
-	struct mp_hdr mp;
 
 	if (!outer_turn(skb, a))
 		return DROP(DROP_REWRITE);
-	mp_fill(&mp, MP_PROBE_REPLY, a->handle, session, state, now);
-	mp.sequence = asked;
-	mp.tag = tag(session->tx_key, state->tx_tag, &mp, a->payload);
-	if (bpf_skb_store_bytes(skb, a->offset, &mp, sizeof(mp), 0))
+	mp_fill(&reply.mp, MP_PROBE_REPLY, a->handle, session, state, now);
+	reply.mp.sequence = a->mp.timestamp_us;
+	reply.report.highest = bpf_cpu_to_be64(state->rx_highest);
+	reply.report.packets = bpf_cpu_to_be64(state->rx_packets);
+	reply.mp.tag = tag(session->tx_key, state->tx_tag, &reply.mp, (const __u64 *)&reply.report);
+	if (bpf_skb_store_bytes(skb, a->offset, &reply, sizeof(reply), 0))
 		return DROP(DROP_REWRITE);
 	skb->priority = queue_of_class(CLASS_REALTIME);
 	count(COUNT_PROBE_ANSWERED);
@@ -64,13 +72,42 @@ __noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, 
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 }
 
-/* Takes the round trip from a reply, which goes no further. It is counted, not dropped: finish() is not meant for it. */
+/* RFC 6298, 2: an eighth of each new round trip, a quarter of its deviation. */
+static __always_inline void rtt_learn(struct path_state *state, __u32 rtt)
+{
+	__u32 off = rtt > state->srtt_us ? rtt - state->srtt_us : state->srtt_us - rtt;
+
+	/* 0 means "none yet". */
+	state->rtt_us = rtt ? rtt : 1;
+	if (!state->srtt_us) {
+		state->srtt_us = state->rtt_us;
+		state->rttvar_us = rtt / 2;
+		return;
+	}
+	state->rttvar_us = (3 * state->rttvar_us + off) / 4;
+	state->srtt_us = (7 * state->srtt_us + rtt) / 8;
+}
+
+/* An older report than the last one tells nothing new. */
+static __always_inline void report_learn(struct path_state *state, const struct mp_report *report)
+{
+	__u64 highest = bpf_be64_to_cpu(report->highest);
+
+	if (highest < state->told_highest)
+		return;
+	state->told_highest = highest;
+	state->told_packets = bpf_be64_to_cpu(report->packets);
+}
+
+/* Takes round trip and report from a reply, which goes no further. It is counted, not dropped: finish() is not meant for it. */
 static __always_inline int probe_reply(const struct arrival *a, struct path_state *state)
 {
 	__u32 rtt = clock_us(clock_precise()) - bpf_ntohl(a->mp.sequence);
 
-	/* 0 means "none yet". */
-	state->rtt_us = rtt ? rtt : 1;
+	/* No probe waits so long: this is the timestamp of none. Of the future alike, which is far in the past modulo 2^32. */
+	if (rtt <= RTT_MAX_US)
+		rtt_learn(state, rtt);
+	report_learn(state, (const struct mp_report *)a->payload);
 	__sync_fetch_and_add(&state->probe_replies, 1);
 	count(COUNT_PROBE_REPLY_IN);
 	return TC_ACT_SHOT;

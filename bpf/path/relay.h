@@ -8,6 +8,7 @@
 #ifndef BRANCHLINE_RELAY_H
 #define BRANCHLINE_RELAY_H
 
+#include "delay.h"
 #include "flow.h"
 #include "encap.h"
 #include "hop.h"
@@ -198,16 +199,19 @@ static __always_inline void relay_ttl(void *inner, __u8 family)
 }
 
 /* Counters of both paths; `now` is one read for all. */
-static __always_inline void relay_account(struct relay *r, __u64 number, __u64 now)
+static __always_inline void relay_account(struct relay *r, __u64 number, __be32 timestamp, __u64 now)
 {
 	count(COUNT_MP_IN);
 	count(COUNT_FROM_PEER_CLEAR);
 	count(COUNT_TO_PEER_CLEAR);
 	count(COUNT_RELAYED);
+	if (measure_due(r->rx, number, now))
+		measure(r->rx, r->rx->handle, timestamp, now);
 	r->rx->last_rx_ns = now;
 	__sync_fetch_and_add(&r->rx->rx_packets, 1);
 	__sync_fetch_and_add(&r->rx->rx_bytes, r->length);
-	window_advance(r->rx, number);
+	if (!window_advance(r->rx, number))
+		__sync_fetch_and_add(&r->rx->reordered, 1);
 }
 
 #endif

@@ -41,6 +41,15 @@ static __always_inline struct path_state *path_state_of(__u32 handle)
 	return state && handle && state->handle == handle ? state : NULL;
 }
 
+/* NULL: a session of one path has none. */
+static __always_inline struct bundle *bundle_of(__u32 sid)
+{
+	__u32 place = HANDLE_PLACE(sid) / 2;
+	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &place);
+
+	return bundle && sid && bundle->sid == sid ? bundle : NULL;
+}
+
 static __always_inline struct peer *peer_of(__u32 index)
 {
 	struct peer *peer = bpf_map_lookup_elem(&peers, &index);

@@ -66,6 +66,8 @@ local f = {
   kem_key = ProtoField.bytes("branchline.kem_key", "Encapsulation key (ML-KEM-768), encrypted"),
   kem_ciphertext = ProtoField.bytes("branchline.kem_ciphertext", "Ciphertext (ML-KEM-768), encrypted"),
   kem_tag = ProtoField.bytes("branchline.kem_tag", "Tag of the empty payload"),
+  report_highest = ProtoField.uint64("branchline.report_highest", "Highest packet number received", base.DEC),
+  report_packets = ProtoField.uint64("branchline.report_packets", "Packets received", base.DEC),
   trigger = ProtoField.uint8("branchline.trigger", "Probe trigger for path", base.DEC),
 }
 branchline.fields = f
@@ -99,7 +101,7 @@ local function header(tvb, tree, kind)
   tree:add(f.tag, tvb(32, 8))
 end
 
--- DATA, PROBE, PROBE_REPLY: the payload is an IP packet, which its own dissector takes from here.
+-- DATA, PROBE: the payload is an IP packet, which its own dissector takes from here. Of a PROBE_REPLY it begins with a report.
 local function tagged(tvb, pinfo, tree, root, kind)
   if tvb:reported_len() < HEADER + TAGGED_PAYLOAD then
     tree:add_proto_expert_info(e.short)
@@ -108,6 +110,11 @@ local function tagged(tvb, pinfo, tree, root, kind)
   header(tvb, tree, kind)
   local info = string.format("%s session 0x%08x path %d number %s", TYPES[kind], tvb(4, 4):uint(), tvb(1, 1):uint(), tostring(tvb(16, 8):uint64()))
   pinfo.cols.info = info
+  if kind == PROBE_REPLY then
+    tree:add(f.report_highest, tvb(HEADER, 8))
+    tree:add(f.report_packets, tvb(HEADER + 8, 8))
+    return
+  end
   local family = tvb(HEADER, 1):bitfield(0, 4)
   local inner = tvb(HEADER):tvb()
   tree:set_len(HEADER)

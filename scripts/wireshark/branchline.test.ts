@@ -12,7 +12,7 @@ import {
   formatResponseKem,
   RESPONSE_OVERHEAD,
 } from '../../agent/mp/packets.ts'
-import { type MpHdr, mpType } from '../../schema/abi.gen.ts'
+import { type MpHdr, mpReportCodec, mpType } from '../../schema/abi.gen.ts'
 import { MIN_INIT } from '../../schema/mpinit.ts'
 import { ip, mp, PcapFile, udp } from './testing-pcap.ts'
 
@@ -125,25 +125,33 @@ describe('tagged types', () => {
     })
   })
 
-  it('reads a probe with its trigger, and the echoed timestamp of the reply', async () => {
+  it('reads a probe with its trigger, and the echoed timestamp and the report of the reply', async () => {
     const trigger = udp(VIRTUAL_A, VIRTUAL_B, Buffer.from([3, ...Array<number>(15).fill(0)]))
+    const report = mpReportCodec.encode({ highest: 12n, packets: 11n })
     const packets = [
       udp(A4, B4, mp(KEY, typed(mpType.MP_PROBE), trigger)),
-      udp(B4, A4, mp(KEY, typed(mpType.MP_PROBE_REPLY), trigger)),
+      udp(B4, A4, mp(KEY, typed(mpType.MP_PROBE_REPLY), Buffer.concat([report, trigger.subarray(16)]))),
     ]
-    const fields = ['branchline.trigger', 'branchline.sequence', 'branchline.echo', '_ws.expert', '_ws.col.Info']
+    const fields = [
+      ...['trigger', 'sequence', 'echo', 'report_highest', 'report_packets'].map(name => `branchline.${name}`),
+      ...['_ws.expert', '_ws.col.Info'],
+    ]
     expect(await dissect(packets, fields)).toEqual([
       {
         'branchline.trigger': '3',
         'branchline.sequence': '0x00000063',
         'branchline.echo': '',
+        'branchline.report_highest': '',
+        'branchline.report_packets': '',
         '_ws.expert': '',
         '_ws.col.Info': 'PROBE session 0x0abcdef0 path 3 number 4294967298',
       },
       {
-        'branchline.trigger': '3',
+        'branchline.trigger': '',
         'branchline.sequence': '',
         'branchline.echo': '99',
+        'branchline.report_highest': '12',
+        'branchline.report_packets': '11',
         '_ws.expert': '',
         '_ws.col.Info': 'PROBE_REPLY session 0x0abcdef0 path 3 number 4294967298',
       },

@@ -6,22 +6,8 @@ import { siphash24 } from '../../schema/siphash.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, type IcmpKind, icmpError } from './hosts.ts'
-import { carried, dissect, ipOf, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
-import {
-  expectOutcome,
-  MTU,
-  NEXT,
-  NODE,
-  OTHER,
-  OTHER_SID,
-  PEER,
-  REDIRECT,
-  REMOTE_SID,
-  Rig,
-  SHOT,
-  SID,
-  WAN,
-} from './rig.ts'
+import { carried, ipOf, type MpFields, mp, outer } from './mp.ts'
+import { expectOutcome, MTU, NEXT, NODE, OTHER, OTHER_SID, PEER, REDIRECT, Rig, SHOT, SID, WAN } from './rig.ts'
 
 const rig = new Rig()
 beforeEach(() => rig.reset())
@@ -199,54 +185,6 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
       verdict: SHOT,
       drops: { 'inner-spoofed': 1 },
       counters: { ...IN, 'from-peer-clear': 1 },
-    })
-  })
-
-  describe('a probe', () => {
-    const payload = ip({ src: PEER, dst: NODE }, udp(2426, 2426, filler(20)))
-    const probe = () => arrives(outside, payload, { type: mpType.MP_PROBE, timestampUs: 0x12345678, number: 9n }, 0x28)
-
-    it.each([
-      ['of a known path', () => {}],
-      ['of a path not learned yet', () => rig.maps.pathConf.delete(handle)],
-    ])('%s is turned round', (_name, prepare) => {
-      prepare()
-      rig.setState(handle, { txNumber: 41n })
-      const out = rig.run('wan', probe())
-      expectOutcome(out, { verdict: REDIRECT, drops: {}, counters: { ...IN, 'probe-answered': 1, 'mp-out': 1 } })
-      const { header, payload: echoed } = dissect(out.packet)
-      const fields = {
-        type: mpType.MP_PROBE_REPLY,
-        session: REMOTE_SID,
-        path: outside === 4 ? 0 : 1,
-        number: 42n,
-        timestampUs: header.timestampUs,
-        sequence: 0x12345678,
-        key: NODE_KEY,
-      }
-      const { local, remote } = WAN[outside]
-      expect(echoed).toEqual(payload)
-      expect(out.packet).toEqual(outer({ src: local, dst: remote, tos: 0x28 }, mp(fields, payload)))
-      expect(Math.abs((Number(monotonicNs() / 1000n) % 2 ** 32) - header.timestampUs)).toBeLessThan(5_000_000)
-      expect(rig.maps.pathState.get(handle)).toMatchObject({ txNumber: 42n, rxPackets: 1n })
-    })
-
-    it('keeps the ports of a NAT', () => {
-      const { local, remote } = WAN[outside]
-      const message = mp({ type: mpType.MP_PROBE, session: SID, path: outside === 4 ? 0 : 1 }, payload)
-      const out = rig.run('wan', outer({ src: remote, dst: local, sport: 50123 }, message))
-      const { udp: head } = dissect(out.packet)
-      expect([...head.subarray(0, 4)]).toEqual([2426 >> 8, 2426 & 0xff, 50123 >> 8, 50123 & 0xff])
-    })
-
-    it('that is a reply gives the round trip and ends here', () => {
-      const sent = Number((monotonicNs() / 1000n - 30_000n) & 0xffffffffn)
-      const out = rig.run('wan', arrives(outside, payload, { type: mpType.MP_PROBE_REPLY, sequence: sent }))
-      expectOutcome(out, { verdict: SHOT, drops: {}, counters: { ...IN, 'probe-reply-in': 1 } })
-      const state = rig.maps.pathState.get(handle)
-      expect(state?.probeReplies).toBe(1)
-      expect(state?.rttUs).toBeGreaterThanOrEqual(30_000)
-      expect(state?.rttUs).toBeLessThan(5_000_000)
     })
   })
 

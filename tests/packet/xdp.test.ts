@@ -71,6 +71,7 @@ describe.each(FAMILIES)('came over IPv%i', came => {
         const rx = rig.maps.pathState.get(came === 4 ? SID : SID | 1)
         expect(rx).toMatchObject({ rxHighest: 7n, rxPackets: 1n, rxBytes: 10n + BigInt(frame.length - 14) })
         expect(rx?.lastRxNs).toBeGreaterThan(0n)
+        expect(rx?.delay[0]).toBe(1)
         expect(rig.maps.pathState.get(handle)).toMatchObject({ txNumber: 1n, txBytes: BigInt(out.packet.length - 14) })
       })
     })
