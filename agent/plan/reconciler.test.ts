@@ -104,6 +104,51 @@ test('a next hop stays until the last of many routes has left it', async () => {
   expect(seen.at(-1)).toEqual({ left: true, gone: true })
 })
 
+test('next hops on their way out, however many, do not crowd out the routes', async () => {
+  const { port, reconciler, dataplane } = await setUp()
+  const count = 12_000
+  for (let number = 1; number <= count; number++) {
+    reconciler.want(nexthop(number))
+    reconciler.want(route(number, number))
+  }
+  await reconciler.flush()
+  await until(() => reconciler.idle)
+  const apply = dataplane.fib.apply.bind(dataplane.fib)
+  const sizes: number[] = []
+  dataplane.fib.apply = changes => {
+    sizes.push(changes.length)
+    return apply(changes)
+  }
+  reconciler.want(nexthop(count + 1))
+  for (let number = 1; number <= count; number++) {
+    reconciler.want(route(number, count + 1))
+    reconciler.drop(`nexthop ${number}`)
+  }
+  await reconciler.flush()
+  await until(() => reconciler.idle)
+  expect(sizes).toEqual([8192, count - 8192])
+  expect([targetOf(port, 1), targetOf(port, count)]).toEqual([count + 1, count + 1])
+  expect(dataplane.maps.nexthops.entries().filter(([, { kind }]) => kind !== 0)).toHaveLength(1)
+})
+
+test('a next hop that is wanted again while it waits to go stays', async () => {
+  const { reconciler, dataplane } = await setUp()
+  const count = 10_000
+  reconciler.want(nexthop(1))
+  for (let number = 0; number < count; number++) reconciler.want(route(number, 1))
+  await reconciler.flush()
+  await until(() => reconciler.idle)
+  reconciler.drop('nexthop 1')
+  reconciler.want(nexthop(2))
+  for (let number = 0; number < count; number++) reconciler.want(route(number, 2))
+  await reconciler.flush()
+  expect(reconciler.idle).toBe(false)
+  reconciler.want(nexthop(1))
+  await reconciler.flush()
+  await until(() => reconciler.idle)
+  expect(dataplane.maps.nexthops.get(1)?.target).toBe(1)
+})
+
 test('a run that breaks off loses nothing: it is told, and made up for', async () => {
   const { reconciler, dataplane, errors } = await setUp()
   const { node } = dataplane.maps

@@ -31,6 +31,8 @@ export class Reconciler {
   readonly #routes = new RouteStates()
   readonly #dirty = new Set<string>()
   readonly #dirtyRoutes = new Set<string>()
+  /** What routes led to, and no longer should: it goes when a run has taken the last of them. */
+  readonly #leaving = new Set<string>()
   /** Tried again later. */
   readonly #failed = new Set<string>()
   readonly #onFailure: (failure: Failure) => void
@@ -71,6 +73,7 @@ export class Reconciler {
 
   #touch(key: string): void {
     this.#failed.delete(key)
+    this.#leaving.delete(key)
     if (isRouteKey(key)) this.#dirtyRoutes.add(key)
     else this.#dirty.add(key)
   }
@@ -137,17 +140,12 @@ export class Reconciler {
 
   /** Everything that was wanted has been tried. */
   get idle(): boolean {
-    return !this.#running && this.#dirty.size === 0 && this.#dirtyRoutes.size === 0
+    return !this.#running && this.#dirty.size === 0 && this.#dirtyRoutes.size === 0 && this.#leaving.size === 0
   }
 
   async #run(): Promise<Failure[]> {
     if (this.#closed) return []
-    const keys = [...this.#dirty]
-    this.#dirty.clear()
-    for (const key of this.#dirtyRoutes) {
-      if (keys.push(key) >= ROUTES_PER_RUN) break
-    }
-    for (const key of keys) this.#dirtyRoutes.delete(key)
+    const keys = this.#take()
     try {
       return await this.#tryAll(keys)
     } catch (error) {
@@ -156,18 +154,37 @@ export class Reconciler {
       this.#tryLater(keys)
       throw error
     } finally {
-      if (this.#dirtyRoutes.size > 0 && !this.#closed) this.#continue ??= setImmediate(() => this.#flushAlone())
+      if (this.#dirtyRoutes.size + this.#leaving.size > 0 && !this.#closed)
+        this.#continue ??= setImmediate(() => this.#flushAlone())
     }
+  }
+
+  /** What the next run is about. Routes are counted by themselves: however much else there is, a run takes its share of them. */
+  #take(): string[] {
+    const routes: string[] = []
+    for (const key of this.#dirtyRoutes) if (routes.push(key) === ROUTES_PER_RUN) break
+    for (const key of routes) this.#dirtyRoutes.delete(key)
+    const keys = [...this.#dirty, ...routes]
+    this.#dirty.clear()
+    if (this.#dirtyRoutes.size > 0) return keys.filter(key => !this.#waits(key))
+    for (const key of this.#leaving) keys.push(key)
+    this.#leaving.clear()
+    return keys
+  }
+
+  /** There are more routes than this run takes, and some may still lead to it. */
+  #waits(key: string): boolean {
+    const present = isRouteKey(key) ? undefined : this.#observed.get(key)
+    if (!present || !isRouteTarget(present) || this.#desired.has(key)) return false
+    this.#leaving.add(key)
+    return true
   }
 
   async #tryAll(keys: readonly string[]): Promise<Failure[]> {
     const slices = new Slices()
     const plan = new Plan()
     for (const key of keys) {
-      const [desired, observed] = [this.desired(key), this.#present(key)]
-      // What routes lead to goes behind the last of them.
-      if (!desired && observed && isRouteTarget(observed) && this.#dirtyRoutes.size > 0) this.#dirty.add(key)
-      else plan.add({ desired, observed })
+      plan.add({ desired: this.desired(key), observed: this.#present(key) })
       if (slices.over) await slices.rest()
     }
     const failures = await apply(plan.stages(), this.#port, this.#dataplane, operation => {
