@@ -7,6 +7,7 @@
 
 EXPORT_STRUCT(mp_hdr);
 EXPORT_STRUCT(mp_report);
+EXPORT_STRUCT(mp_trigger);
 EXPORT_STRUCT(nexthop);
 EXPORT_STRUCT(nexthop_set);
 EXPORT_STRUCT(fib);

@@ -346,7 +346,7 @@ struct path_state {
 	__u32 srtt_us;		/* smoothed (RFC 6298); 0: none yet */
 	__u32 rttvar_us;
 	__u32 probe_replies;
-	__u32 reserved;
+	__u32 probed_size;	/* round << 16 | size of the largest reply to the newest round of probes, outer headers included */
 	__u64 told_highest;	/* the peer's newest mp_report of what we sent; a reader may see its two halves of two reports */
 	__u64 told_packets;
 	__u32 transit_us;	/* least arrival minus timestamp lately, of two clocks that have nothing to do with each other */

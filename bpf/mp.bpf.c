@@ -14,6 +14,7 @@
 #include "path/parse.h"
 #include "path/peer.h"
 #include "path/plaintext.h"
+#include "path/trigger.h"
 
 /* The peer behind a virtual address, NULL: no peer's. */
 static __always_inline struct peer *peer_at(const struct journey *j)
@@ -93,19 +94,24 @@ int mp_egress(struct __sk_buff *skb)
 	return finish(skb, esp_out(skb, &j), j.handle);
 }
 
-/* The path that a probe names, of the session in use. It may be down or not yet in use: probes are how one finds out. */
+/*
+ * The path that a probe names, of the session in use. It may be down or not yet in use, and the probe longer than what it is known to carry: probes
+ * are how one finds out.
+ */
 static __always_inline int probe_out(struct __sk_buff *skb, struct journey *j)
 {
 	struct peer *peer = peer_at(j);
-	__u8 path;
+	struct mp_trigger trigger;
+	int result;
 
 	if (!peer)
 		return DROP(DROP_NOT_OURS);
-	if (bpf_skb_load_bytes(skb, j->l4 + sizeof(struct udphdr), &path, 1) || path >= MP_PATHS)
+	if (bpf_skb_load_bytes(skb, j->l4 + sizeof(struct udphdr), &trigger, sizeof(trigger)) || trigger.path >= MP_PATHS)
 		return DROP(DROP_NO_PATH);
-	j->handle = peer->sid | path;
+	j->handle = peer->sid | trigger.path;
 	count(COUNT_LOCAL_OUT);
-	return encap(skb, j->handle, MP_PROBE);
+	result = trigger_pad(skb, j->handle, bpf_ntohs(trigger.size));
+	return result == GO_ON ? encap(skb, j->handle, MP_PROBE) : result;
 }
 
 static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)

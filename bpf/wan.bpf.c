@@ -132,7 +132,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct journey *j, str
 	if ((a->mp.version_type & 0xf) == MP_PROBE)
 		return probe_answer(skb, a, session, state);
 	if ((a->mp.version_type & 0xf) == MP_PROBE_REPLY)
-		return probe_reply(a, state);
+		return probe_reply(skb, a, state);
 	result = decap(skb, a);
 	if (result != GO_ON)
 		return result;

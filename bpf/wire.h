@@ -88,6 +88,14 @@ struct mp_hdr {
 #define MP_FEC_DEPTH_SHIFT 5
 #define MP_FEC_K 0x1f
 
+/* What a trigger holds behind its IP and UDP headers (path/probe.h). */
+struct mp_trigger {
+	__u8 path;
+	__u8 round;	/* of probes that are sent together to learn what size gets through; 0: of none */
+	__be16 size;	/* of the outer packet, padded with zeros; 0, or less than the trigger needs: as it is */
+	__u8 reserved[12];
+};
+
 /* First bytes of a PROBE_REPLY's payload: what its sender has received of the path, as of the packet that it answers. */
 struct mp_report {
 	__be64 highest; /* packet number */

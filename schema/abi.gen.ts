@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x14c675f77cee8365n
+export const ABI_HASH = 0xa0fb1ed3558a28cen
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -367,6 +367,36 @@ export const mpReportCodec: Codec<MpReport> = {
     return {
       highest: view.getBigUint64(0),
       packets: view.getBigUint64(8),
+    }
+  },
+}
+
+/** struct mp_trigger, 16 bytes */
+export interface MpTrigger {
+  path: number
+  round: number
+  size: number
+  reserved: Uint8Array
+}
+
+export const mpTriggerCodec: Codec<MpTrigger> = {
+  size: 16,
+  encode: value => {
+    const bytes = new Uint8Array(16)
+    const view = viewOf(bytes)
+    view.setUint8(0, value.path)
+    view.setUint8(1, value.round)
+    view.setUint16(2, value.size)
+    putBytes(bytes, 4, 12, value.reserved)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      path: view.getUint8(0),
+      round: view.getUint8(1),
+      size: view.getUint16(2),
+      reserved: takeBytes(view, 4, 12),
     }
   },
 }
@@ -869,7 +899,7 @@ export interface PathState {
   srttUs: number
   rttvarUs: number
   probeReplies: number
-  reserved: number
+  probedSize: number
   toldHighest: bigint
   toldPackets: bigint
   transitUs: number
@@ -911,7 +941,7 @@ export const pathStateCodec: Codec<PathState> = {
     view.setUint32(176, value.srttUs, true)
     view.setUint32(180, value.rttvarUs, true)
     view.setUint32(184, value.probeReplies, true)
-    view.setUint32(188, value.reserved, true)
+    view.setUint32(188, value.probedSize, true)
     view.setBigUint64(192, value.toldHighest, true)
     view.setBigUint64(200, value.toldPackets, true)
     view.setUint32(208, value.transitUs, true)
@@ -951,7 +981,7 @@ export const pathStateCodec: Codec<PathState> = {
       srttUs: view.getUint32(176, true),
       rttvarUs: view.getUint32(180, true),
       probeReplies: view.getUint32(184, true),
-      reserved: view.getUint32(188, true),
+      probedSize: view.getUint32(188, true),
       toldHighest: view.getBigUint64(192, true),
       toldPackets: view.getBigUint64(200, true),
       transitUs: view.getUint32(208, true),

@@ -33,7 +33,7 @@ export interface ProgramResult {
 }
 
 // Room for what a program may add in front (outer headers) or behind.
-const GROWTH = 512
+const GROWTH = 16384
 // struct __sk_buff in linux/bpf.h.
 const SK_BUFF = {
   size: 192,

@@ -1,12 +1,20 @@
 /**
- * Probe triggers. A datagram from our virtual address to a peer's, port 2426, first byte the path id: the sending program turns it into an MP probe on
- * that path, the peer's program answers it, ours measures the round trip; no agent is in the loop (bpf/mp.bpf.c, bpf/wan.bpf.c).
+ * Probe triggers. A datagram from our virtual address to a peer's, port 2426, that names a path: the sending program turns it into an MP probe on
+ * that path, padded to a size if it is asked to; the peer's program answers it, ours measures the round trip; no agent is in the loop
+ * (bpf/path/trigger.h, bpf/path/probe.h).
  */
-import { ABI_MP_PORT } from '../../schema/abi.gen.ts'
+import { ABI_MP_PORT, mpTriggerCodec } from '../../schema/abi.gen.ts'
 import type { DatagramSocket, NetPort } from './net.ts'
 
-/** With IPv4 and UDP headers more than the 16 bytes that a tag covers. */
-const TRIGGER_LENGTH = 16
+/** Probes that leave together to learn what size gets through; `path_state.probed_size` tells the largest answered. */
+export interface SizeProbe {
+  /** 1 to 255. */
+  round: number
+  /** Of the outer packet; 0: as small as a probe is. */
+  size: number
+}
+
+const PLAIN: SizeProbe = { round: 0, size: 0 }
 
 export class Prober {
   readonly #net: NetPort
@@ -28,9 +36,8 @@ export class Prober {
     }
   }
 
-  probe(from: string, to: string, path: number): void {
-    const trigger = new Uint8Array(TRIGGER_LENGTH)
-    trigger[0] = path
+  probe(from: string, to: string, path: number, { round, size }: SizeProbe = PLAIN): void {
+    const trigger = mpTriggerCodec.encode({ path, round, size, reserved: new Uint8Array(12) })
     this.#sockets.get(from)?.send(trigger, { address: to, port: ABI_MP_PORT })
   }
 

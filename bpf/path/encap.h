@@ -147,7 +147,7 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 	outer6 = conf->family == FAMILY_IPV6;
 	more = MP_HDR_LEN + (outer6 ? sizeof(struct outer6) : sizeof(struct outer4));
 	length = skb->len - L3 + more;
-	if (length > conf->mtu)
+	if (length > conf->mtu && type != MP_PROBE)
 		return DROP(DROP_TOO_BIG);
 	if (make_room(skb, inner6, outer6, more))
 		return DROP(DROP_REWRITE);

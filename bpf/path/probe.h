@@ -8,6 +8,7 @@
 
 #include "encap.h"
 #include "outer.h"
+#include "trigger.h"
 
 #define PROBE_REPLY_TTL 64
 #define RTT_MAX_US 60000000
@@ -100,12 +101,15 @@ static __always_inline void report_learn(struct path_state *state, const struct 
 }
 
 /* Takes round trip and report from a reply, which goes no further. It is counted, not dropped: finish() is not meant for it. */
-static __always_inline int probe_reply(const struct arrival *a, struct path_state *state)
+static __always_inline int probe_reply(struct __sk_buff *skb, const struct arrival *a, struct path_state *state)
 {
 	__u32 rtt = clock_us(clock_precise()) - bpf_ntohl(a->mp.sequence);
 
-	/* No probe waits so long: this is the timestamp of none. Of the future alike, which is far in the past modulo 2^32. */
-	if (rtt <= RTT_MAX_US)
+	/*
+	 * No probe waits so long: this is the timestamp of none. Of the future alike, which is far in the past modulo 2^32. Those of a round have
+	 * waited for each other.
+	 */
+	if (!trigger_answered(skb, state, a->offset, a->length) && rtt <= RTT_MAX_US)
 		rtt_learn(state, rtt);
 	report_learn(state, (const struct mp_report *)a->payload);
 	__sync_fetch_and_add(&state->probe_replies, 1);

@@ -5,7 +5,7 @@ import { be32 } from '../../schema/address.ts'
 import * as build from './build.ts'
 import { ethernet, filler, icmp, ip, tcp, udp } from './build.ts'
 import { behind, FAMILIES, host } from './hosts.ts'
-import { carried, dissect, ipOf } from './mp.ts'
+import { carried, dissect, ipOf, trigger } from './mp.ts'
 import { expectOutcome, NEXT, NODE, OTHER, OTHER_SID, PEER, REDIRECT, Rig, SHOT, SID } from './rig.ts'
 
 const rig = new Rig()
@@ -62,10 +62,10 @@ describe.each(FAMILIES)('IPv%i outside', outside => {
     })
   })
 
-  it('sends a probe on the path that its first byte names, usable or not', () => {
+  it('sends a probe on the path that its trigger names, usable or not', () => {
     rig.setPeer(9, { pathMask: 0 })
     const path = outside === 4 ? 0 : 1
-    const packet = ip({ src: NODE, dst: PEER }, udp(2426, 2426, Uint8Array.of(path, 9, 9, 9)))
+    const packet = ip({ src: NODE, dst: PEER }, udp(2426, 2426, trigger(path)))
     rig.setPeer(9, { pathMask: 1 << (1 - path), pathBest: 1 - path })
     const out = rig.run('mp-ingress', ethernet(packet))
     expectOutcome(out, { verdict: REDIRECT, drops: {}, counters: { 'mp-out': 1, 'local-out': 1 } })
@@ -251,20 +251,19 @@ describe('mp_ingress', () => {
   })
 
   it.each([
-    ['path 16', Uint8Array.of(16), {}],
-    ['path 255', Uint8Array.of(255), {}],
+    ['path 16', trigger(16), {}],
+    ['path 255', trigger(255), {}],
     ['no byte', new Uint8Array(0), {}],
-    ['a path that the session has not', Uint8Array.of(5), { 'local-out': 1 }],
+    ['what is no whole trigger', trigger(0).subarray(1), {}],
+    ['a path that the session has not', trigger(5), { 'local-out': 1 }],
+    ['a path that the session has not, at any size', trigger(5, 1, 1400), { 'local-out': 1 }],
   ])('cannot probe %s', (_name, data, counters) => {
     const out = rig.run('mp-ingress', ethernet(ip({ src: NODE, dst: PEER }, udp(2426, 2426, data))))
     expectOutcome(out, { verdict: SHOT, drops: { 'no-path': 1 }, counters })
   })
 
   it('cannot probe nobody', () => {
-    const out = rig.run(
-      'mp-ingress',
-      ethernet(ip({ src: NODE, dst: '100.64.0.77' }, udp(2426, 2426, Uint8Array.of(0)))),
-    )
+    const out = rig.run('mp-ingress', ethernet(ip({ src: NODE, dst: '100.64.0.77' }, udp(2426, 2426, trigger(0)))))
     expectOutcome(out, { verdict: SHOT, drops: { 'not-ours': 1 }, counters: {} })
   })
 

@@ -1,5 +1,5 @@
 /** MP packets by hand (bpf/wire.h), tagged by the TypeScript SipHash, which the published vectors prove. */
-import { type MpHdr, mpHdrCodec, mpType } from '../../schema/abi.gen.ts'
+import { type MpHdr, mpHdrCodec, mpTriggerCodec, mpType } from '../../schema/abi.gen.ts'
 import { siphash24 } from '../../schema/siphash.ts'
 import { type Bytes, bareUdp, concat, ethernet, type IpFields, ip } from './build.ts'
 import { OTHER_SID, REMOTE_SID, WAN } from './world.ts'
@@ -34,6 +34,11 @@ export function mp(fields: MpFields, payload: Bytes): Bytes {
   const covered = mpHdrCodec.encode(all).subarray(0, 32)
   const tag = siphash24(key, covered, payload.subarray(0, 16))
   return concat(mpHdrCodec.encode({ ...all, tag }), payload)
+}
+
+/** Payload of the datagram that becomes a probe. */
+export function trigger(path: number, round = 0, size = 0): Bytes {
+  return mpTriggerCodec.encode({ path, round, size, reserved: new Uint8Array(12) })
 }
 
 export interface OuterFields extends IpFields {

@@ -2,9 +2,9 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { monotonicNs } from '../../agent/kernel/native.ts'
 import { mpReportCodec, mpType, type PathState } from '../../schema/abi.gen.ts'
-import { type Bytes, concat, filler, ip, patched, udp } from './build.ts'
+import { type Bytes, concat, ip, patched, udp } from './build.ts'
 import { FAMILIES, type Family } from './hosts.ts'
-import { dissect, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
+import { dissect, type MpFields, mp, NODE_KEY, outer, trigger as triggerData } from './mp.ts'
 import { expectOutcome, NODE, PEER, REDIRECT, REMOTE_SID, Rig, SHOT, SID, WAN } from './rig.ts'
 
 const rig = new Rig(['wan'])
@@ -13,7 +13,7 @@ afterAll(() => rig[Symbol.dispose]())
 
 const SECOND = 1_000_000
 const IN = { 'mp-in': 1 }
-const trigger = ip({ src: PEER, dst: NODE }, udp(2426, 2426, filler(20)))
+const trigger = ip({ src: PEER, dst: NODE }, udp(2426, 2426, triggerData(0)))
 
 function arrives(outside: Family, payload: Bytes, fields: MpFields, tos = 0): Bytes {
   const { local, remote } = WAN[outside]
