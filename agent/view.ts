@@ -22,7 +22,8 @@ export async function peerRows(role: Role): Promise<PeerStatus[]> {
   const counts = sessionCounts(node)
   const slices = new Slices()
   const rows: PeerStatus[] = []
-  if (role.kind === 'edge') for (const uplink of role.edge.uplinks.values()) rows.push(uplinkRow(node, uplink, counts))
+  if (role.kind === 'edge')
+    for (const uplink of role.edge.uplinks.values()) rows.push(uplinkRow(role.edge, uplink, counts))
   else
     for (const peer of role.gateway.peers.all()) {
       rows.push(edgeRow(node, peer, counts))
@@ -33,7 +34,10 @@ export async function peerRows(role: Role): Promise<PeerStatus[]> {
 
 export function peerStates(role: Role): NodeReport['peers'] {
   return role.kind === 'edge'
-    ? Array.from(role.edge.uplinks.values(), ({ gateway: { node, name }, state }) => ({ node, name, state }))
+    ? Array.from(role.edge.uplinks.values(), uplink => {
+        const { node, name } = uplink.gateway
+        return { node, name, state: uplink.state, inUse: role.edge.quality.status(uplink).inUse }
+      })
     : Array.from(role.gateway.peers.all(), ({ node, grant, state }) => ({ node, name: grant.nodeName, state }))
 }
 
@@ -53,9 +57,10 @@ export async function associationCount(node: Node): Promise<number> {
   return (await node.kernel.xfrm.associations()).filter(association => association.ifId !== 0).length
 }
 
-function uplinkRow(node: Node, uplink: Uplink, counts: ReadonlyMap<number, number>): PeerStatus {
+function uplinkRow({ node, quality }: Edge, uplink: Uplink, counts: ReadonlyMap<number, number>): PeerStatus {
   const { gateway, addresses } = uplink
   const session = node.sessions.get(uplink.sid)
+  const { metric, use } = quality.status(uplink)
   return {
     node: gateway.node,
     name: gateway.name,
@@ -66,6 +71,8 @@ function uplinkRow(node: Node, uplink: Uplink, counts: ReadonlyMap<number, numbe
     virtualAddress: addresses?.vaddrLocal ?? null,
     ...sessionFields(node, counts.get(uplink.index), session),
     rekeys: uplink.rekeys,
+    metric,
+    use,
   }
 }
 
@@ -80,6 +87,8 @@ function edgeRow(node: Node, peer: EdgePeer, counts: ReadonlyMap<number, number>
     virtualAddress: peer.vaddr,
     ...sessionFields(node, counts.get(peer.index), node.sessions.get(peer.sid)),
     rekeys: peer.rekeys,
+    metric: null,
+    use: null,
   }
 }
 
@@ -140,8 +149,9 @@ function edgeRoutes(edge: Edge): RouteRow[] {
   const learned = [...edge.table.prefixes()].flatMap((prefix): RouteRow[] => {
     const decision = edge.table.best(prefix)
     if (!decision) return []
-    const { route } = decision
-    const gateway = edge.uplinks.get(route.gateway)?.gateway.name ?? route.gateway
+    const via = decision.kind === 'via' ? decision.routes : []
+    const route = decision.kind === 'via' ? decision.routes[0] : decision.route
+    const names = via.map(({ gateway }) => edge.uplinks.get(gateway)?.gateway.name ?? gateway)
     return [
       {
         enterprise,
@@ -149,7 +159,7 @@ function edgeRoutes(edge: Edge): RouteRow[] {
         reachable: decision.kind === 'via',
         security: route.security,
         owner: route.ownerName,
-        via: decision.kind === 'via' ? `peer ${gateway}` : 'unreachable',
+        via: names.length > 0 ? `${names.length > 1 ? 'peers' : 'peer'} ${names.join(', ')}` : 'unreachable',
         source: route.stale ? 'stale' : 'learned',
       },
     ]

@@ -109,12 +109,14 @@ function statusText(status: Status): string {
     ...(vpn ? [`VPN of ${vpn.enterprise}: ${vpn.enabled ? 'on' : 'off'}, ${vpn.security}`] : []),
     '',
     table(
-      ['PEER', 'ROLE', 'ENTERPRISE', 'STATE', 'ESP', 'AGE', 'REKEYS', 'VIRTUAL ADDRESS', 'REASON'],
+      ['PEER', 'ROLE', 'ENTERPRISE', 'STATE', 'METRIC', 'USE', 'ESP', 'AGE', 'REKEYS', 'VIRTUAL ADDRESS', 'REASON'],
       status.peers.map(peer => [
         peer.name,
         peer.role,
         peer.enterprise,
         peer.state,
+        peer.metric === null ? null : Math.round(peer.metric),
+        peer.use,
         peer.esp,
         span(peer.ageMs),
         peer.rekeys,

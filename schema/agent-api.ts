@@ -30,6 +30,9 @@ export const peerStatusSchema = z.object({
   sessions: z.int(),
   ageMs: z.number().nullable(),
   rekeys: z.int(),
+  /** Of a gateway, at an edge: cost in ms of round trip, and what becomes of it in the choice of gateways. */
+  metric: z.number().nullable(),
+  use: z.string().nullable(),
   paths: z.array(pathStatusSchema),
 })
 

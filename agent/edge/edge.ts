@@ -4,26 +4,29 @@
  *
  *   orchestrator state -> gateways, grant, reachable flags -> announce
  *   netlink            -> LAN subnets and ports, WAN links -> announce, handshake sockets
- *   gateways           -> routes -> best per prefix -> FIB
+ *   gateways           -> routes -> the best gateways of each prefix -> FIB
+ *   every second       -> how good each gateway is (gateway-quality.ts) -> the same
  */
 
 import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
-import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
 import type { Subnet } from '../../schema/common.ts'
-import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
+import type { GatewayEntry, NodeEvent, NodeState } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { edgeSizes } from '../kernel/sizes.ts'
+import { isRevoked } from '../mp/grant.ts'
 import { Prober } from '../mp/prober.ts'
 import { TimestampSource } from '../mp/timestamp.ts'
 import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
-import { unreachable, viaPeer } from '../node/nexthops.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
 import { EdgeTable } from '../routes/edge-table.ts'
+import { GatewayList } from './gateway-list.ts'
+import { GatewayQuality } from './gateway-quality.ts'
 import { EDGE_VRF, Lan } from './lan.ts'
 import { adoptUplinks, snapshotUplinks } from './restart.ts'
+import { routeTarget } from './route-target.ts'
 import { Uplink } from './uplink.ts'
 
 export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
@@ -32,12 +35,15 @@ export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'on
 }
 
 const POLICY_VERSION = 1
+/** How often gateways are measured and compared. */
+const COMPARE_MS = 1000
 
 export class Edge {
   readonly node: Node
   readonly identity: Identity
   readonly lan: Lan
-  readonly uplinks = new Map<string, Uplink>()
+  readonly gateways: GatewayList
+  readonly quality: GatewayQuality
   readonly table: EdgeTable
   readonly #options: EdgeOptions
   readonly #prober: Prober
@@ -45,7 +51,7 @@ export class Edge {
   #announced = ''
   #refused = new Set<string>()
   #work: Promise<void> = Promise.resolve()
-  #tick: { stop(): void } | undefined
+  #timers: { stop(): void }[] = []
   #watch: NetworkWatch | undefined
   #closed = false
 
@@ -74,17 +80,29 @@ export class Edge {
     this.#options = options
     this.lan = new Lan(node)
     this.#prober = new Prober(options.net)
-    this.table = new EdgeTable(gateway => {
-      const uplink = this.uplinks.get(gateway)
-      return uplink?.usable ? uplink.gateway.metric : undefined
+    this.gateways = new GatewayList({
+      create: (entry, index) => this.#uplink(entry, index),
+      graceMs: node.config.timers.graceMs,
+      revoked: gateway => isRevoked(this.identity.trust(), gateway),
+      changed: gateway => this.#reconsider(gateway),
+      gone: gateway => this.#forget(gateway),
     })
+    this.quality = new GatewayQuality(node, this.gateways)
+    this.table = new EdgeTable(gateways => this.quality.choice.share(gateways))
+  }
+
+  get uplinks(): ReadonlyMap<string, Uplink> {
+    return this.gateways.uplinks
   }
 
   async #begin(): Promise<void> {
     const { node } = this
     node.wantNodeConfig('0.0.0.0')
-    this.#syncUplinks(node.former?.peers.map(({ node: id, index }) => [id, index] as const) ?? [])
+    const former = node.former?.peers.map(({ node: id, index }) => [id, index] as const)
+    this.gateways.sync(this.identity.state().gateways, former)
     if (node.former) adoptUplinks(node.former, this)
+    // The former agent's choice was by what the programs have measured, too.
+    this.quality.measure()
     node.remember(() => snapshotUplinks(this))
     await this.#refreshLan()
     node.adopted()
@@ -94,13 +112,13 @@ export class Edge {
       uplink.connect('start')
     }
     this.#watch = new NetworkWatch(node, () => this.#networkChanged())
-    this.#tick = every(
-      node.config.timers.probeMs,
-      () => {
-        for (const uplink of this.uplinks.values()) uplink.tick()
-      },
-      node.log,
-    )
+    const tick = () => {
+      for (const uplink of this.uplinks.values()) uplink.tick()
+    }
+    this.#timers = [
+      every(node.config.timers.probeMs, tick, node.log),
+      every(COMPARE_MS, () => this.#compare(), node.log),
+    ]
     node.save()
   }
 
@@ -110,7 +128,7 @@ export class Edge {
   stateChanged(before: NodeState): Promise<void> {
     return this.#serial(async () => {
       const state = this.identity.state()
-      this.#syncUplinks([])
+      for (const uplink of this.gateways.sync(state.gateways)) uplink.connect('gateway added')
       await this.#refreshLan()
       await this.node.reconciler.flush()
       const moved = state.vpn?.enterprise !== before.vpn?.enterprise
@@ -122,50 +140,25 @@ export class Edge {
     })
   }
 
-  subnets(): Subnet[] {
-    return this.lan.announced.map(({ prefix, reachable }) => ({ prefix, reachable }))
+  /** What a gateway may hear of. */
+  subnets(gateway: string): Subnet[] {
+    return this.gateways.hears(gateway) ? this.lan.announcedTo(gateway) : []
   }
 
-  #syncUplinks(former: readonly (readonly [string, number])[]): void {
-    const gateways = this.identity.state().gateways
-    const indexes = new Map(former)
-    for (const [id, uplink] of this.uplinks) {
-      const entry = gateways.find(gateway => gateway.node === id)
-      if (entry && entry.staticKey === uplink.gateway.staticKey) {
-        if (JSON.stringify(entry) === JSON.stringify(uplink.gateway)) continue
-        uplink.update(entry)
-        this.#decide(this.table.via(id))
-        continue
-      }
-      this.uplinks.delete(id)
-      uplink.remove()
-      this.#decide(this.table.forget(id, this.table.via(id)))
-    }
-    for (const gateway of gateways) {
-      if (this.uplinks.has(gateway.node)) continue
-      const uplink = new Uplink(gateway, indexes.get(gateway.node) ?? this.#freeIndex(indexes), {
-        node: this.node,
-        prober: this.#prober,
-        staticKey: this.identity.staticKey,
-        timestamps: this.#timestamps,
-        grant: this.identity.signedGrant,
-        trust: this.identity.trust,
-        subnets: () => this.subnets(),
-        policyVersion: () => POLICY_VERSION,
-        report: this.#options.report,
-        onRoutes: (from, message) => this.#onRoutes(from, message),
-        onState: changed => this.#onUplinkState(changed),
-      })
-      this.uplinks.set(gateway.node, uplink)
-      if (this.#tick) uplink.connect('gateway added')
-    }
-  }
-
-  #freeIndex(reserved: ReadonlyMap<string, number>): number {
-    const used = new Set([...reserved.values(), ...[...this.uplinks.values()].map(uplink => uplink.index)])
-    let index = 1
-    while (used.has(index)) index += 1
-    return index
+  #uplink(gateway: GatewayEntry, index: number): Uplink {
+    return new Uplink(gateway, index, {
+      node: this.node,
+      prober: this.#prober,
+      staticKey: this.identity.staticKey,
+      timestamps: this.#timestamps,
+      grant: this.identity.signedGrant,
+      trust: this.identity.trust,
+      subnets: () => this.subnets(gateway.node),
+      policyVersion: () => POLICY_VERSION,
+      report: this.#options.report,
+      onRoutes: (from, message) => this.#onRoutes(from, message),
+      onState: changed => this.#onUplinkState(changed),
+    })
   }
 
   // What the kernel tells
@@ -200,7 +193,7 @@ export class Edge {
   }
 
   #announce(): void {
-    const subnets = JSON.stringify(this.subnets())
+    const subnets = JSON.stringify(this.lan.announced)
     if (subnets === this.#announced) return
     this.#announced = subnets
     for (const uplink of this.uplinks.values()) uplink.announce()
@@ -212,14 +205,7 @@ export class Edge {
   }
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
-    for (const uplink of this.uplinks.values()) {
-      const known = uplink.gateway.endpoints.some(
-        ({ address, port }) => address === arrival.from.address && port === arrival.from.port,
-      )
-      if (!known) continue
-      uplink.onPacket(packet, arrival)
-      return
-    }
+    this.gateways.at(arrival.from)?.onPacket(packet, arrival)
   }
 
   // What gateways tell
@@ -247,7 +233,26 @@ export class Edge {
 
   #onUplinkState(uplink: Uplink): void {
     if (uplink.state === 'stale') this.table.markStale(uplink.gateway.node)
-    this.#decide(this.table.via(uplink.gateway.node))
+    this.#reconsider(uplink.gateway.node)
+    this.#flush()
+  }
+
+  // Which gateways
+
+  #reconsider(gateway: string): void {
+    this.quality.choice.reconsider()
+    this.#decide(this.table.via(gateway))
+  }
+
+  #forget(gateway: string): void {
+    this.quality.choice.forget(gateway)
+    this.#decide(this.table.forget(gateway, this.table.via(gateway)))
+    this.#flush()
+  }
+
+  #compare(): void {
+    if (!this.quality.measure()) return
+    this.#decide(this.table.prefixes())
     this.#flush()
   }
 
@@ -259,9 +264,11 @@ export class Edge {
         this.node.fib.delete(EDGE_VRF, prefix)
         continue
       }
-      const flags = decision.route.security === 'esp' ? ABI_NH_F_SECURE : 0
-      const peer = decision.kind === 'via' ? this.uplinks.get(decision.route.gateway)?.index : undefined
-      this.node.fib.set(EDGE_VRF, prefix, peer === undefined ? unreachable(flags) : viaPeer(peer, flags))
+      this.node.fib.set(
+        EDGE_VRF,
+        prefix,
+        routeTarget(decision, gateway => this.uplinks.get(gateway)?.index),
+      )
     }
     this.node.save()
   }
@@ -280,9 +287,9 @@ export class Edge {
   /** Ends the agent and leaves the dataplane forwarding. */
   close(): void {
     this.#closed = true
-    this.#tick?.stop()
+    for (const timer of this.#timers) timer.stop()
     this.#watch?.close()
-    for (const uplink of this.uplinks.values()) uplink.close('agent stops')
+    this.gateways.close('agent stops')
     this.#prober.close()
     this.node.close()
   }

@@ -2,6 +2,7 @@
 import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
 import { be32, canonicalPrefix, parseAddress } from '../../schema/address.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
+import type { GrantedSubnet } from '../../schema/node-state.ts'
 import { lan, local } from '../node/nexthops.ts'
 import type { Node } from '../node/node.ts'
 import { type LocalSubnet, type LocalSubnets, localSubnets, ownAddresses } from '../routes/local-subnets.ts'
@@ -23,12 +24,19 @@ export class Lan {
     return this.#subnets.announced
   }
 
+  /** What one gateway may hear of. */
+  announcedTo(gateway: string): Subnet[] {
+    return this.announced.flatMap(({ prefix, reachable, gateways }) =>
+      !gateways || gateways.includes(gateway) ? [{ prefix, reachable }] : [],
+    )
+  }
+
   get refused(): LocalSubnets['refused'] {
     return this.#subnets.refused
   }
 
   /** Reads the kernel again and brings FIB, ports and attachments in line. The caller flushes. */
-  async refresh(granted: readonly Subnet[], security: Security): Promise<void> {
+  async refresh(granted: readonly GrantedSubnet[], security: Security): Promise<void> {
     const { network } = this.#node.kernel
     const { config, fib, reconciler } = this.#node
     const [links, routes, addresses] = [await network.links(), await network.routes(), await network.addresses()]

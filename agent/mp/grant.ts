@@ -99,6 +99,12 @@ export function verifyGrant(
   return { ok: true, grant }
 }
 
+/** Was a grant of this node revoked? Also when the list cannot be read: no grant counts then. */
+export function isRevoked(trust: TrustBundle, node: string): boolean {
+  const revocations = revocationsOf(trust)
+  return revocations !== undefined && (!revocations.ok || revocations.value.revoked.some(entry => entry.node === node))
+}
+
 export type RevocationsResult = { ok: true; revocations: RevocationsBody } | { ok: false; message: string }
 
 /** @param known the list held so far: an older one does not replace it, the same one is accepted again */

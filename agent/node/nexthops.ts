@@ -177,3 +177,8 @@ export const viaPeer = (peer: number, flags: number): Nexthop => ({
   reserved: 0,
   target: peer,
 })
+
+/** Each of these peers gets an equal share of the flows; of more than fit, the first do. */
+export const viaPeers = (peers: readonly number[], flags: number): NexthopSet => ({
+  members: peers.slice(0, ABI_NEXTHOP_SET_MEMBERS).map(peer => viaPeer(peer, flags)),
+})

@@ -1,5 +1,5 @@
 /**
- * What an edge knows of other edges' subnets (RIB): per prefix, what each of its gateways told. Pure state; `best` decides.
+ * What an edge knows of other edges' subnets (RIB): per prefix, what each of its gateways told. Pure state; `best` decides, as far as `share` lets it.
  *
  * A gateway's routes survive the loss of its route session as stale (packets still flow while its dataplane answers); they are unusable while the
  * gateway is silent, so that another gateway's copy takes over, and vanish when a new session ends its first burst without them.
@@ -12,17 +12,18 @@ export interface LearnedRoute extends RouteEntry {
 }
 
 export type Decision =
-  | { kind: 'via'; route: LearnedRoute }
+  /** One of each gateway that gets a share of the flows. */
+  | { kind: 'via'; routes: [LearnedRoute, ...LearnedRoute[]] }
   /** Known, but not to be reached now: drop with a reason, never fall through to a shorter prefix in clear. */
   | { kind: 'unreachable'; route: LearnedRoute }
 
 export class EdgeTable {
   readonly #routes = new Map<string, Map<string, LearnedRoute>>()
-  readonly #preference: (gateway: string) => number | undefined
+  readonly #share: (gateways: readonly string[]) => readonly string[]
 
-  /** @param preference smaller is better; undefined while the gateway is silent */
-  constructor(preference: (gateway: string) => number | undefined) {
-    this.#preference = preference
+  /** @param share of these gateways those that share the flows, best first; none when all are silent */
+  constructor(share: (gateways: readonly string[]) => readonly string[]) {
+    this.#share = share
   }
 
   get size(): number {
@@ -83,17 +84,17 @@ export class EdgeTable {
   }
 
   best(prefix: string): Decision | undefined {
-    let usable: LearnedRoute | undefined
-    let usablePreference = Number.POSITIVE_INFINITY
-    let known: LearnedRoute | undefined
-    for (const route of this.#routes.get(prefix)?.values() ?? []) {
-      known ??= route
-      const preference = this.#preference(route.gateway)
-      if (!route.reachable || preference === undefined || preference >= usablePreference) continue
-      usable = route
-      usablePreference = preference
+    const entries = this.#routes.get(prefix)
+    if (!entries) return undefined
+    const serving = [...entries.values()].flatMap(({ gateway, reachable }) => (reachable ? [gateway] : []))
+    const shared = this.#share(serving).flatMap(gateway => entries.get(gateway) ?? [])
+    // While an owner or its security changes, gateways may differ for a moment. Such routes do not mix, and secure wins.
+    const first = shared.find(({ security }) => security === 'esp') ?? shared[0]
+    if (first) {
+      const like = (route: LearnedRoute) => route.owner === first.owner && route.security === first.security
+      return { kind: 'via', routes: [first, ...shared.filter(route => route !== first && like(route))] }
     }
-    if (usable) return { kind: 'via', route: usable }
+    const [known] = entries.values()
     return known && { kind: 'unreachable', route: known }
   }
 }

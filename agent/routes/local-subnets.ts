@@ -3,10 +3,10 @@
  * as far as the grant allows. Pure; the edge calls it again whenever netlink says that something changed.
  */
 import { formatPrefix, type Prefix, parsePrefix, prefixContains } from '../../schema/address.ts'
-import type { Subnet } from '../../schema/common.ts'
+import type { GrantedSubnet } from '../../schema/node-state.ts'
 import type { Address, Link, Route } from '../kernel/port.ts'
 
-export interface LocalSubnet extends Subnet {
+export interface LocalSubnet extends GrantedSubnet {
   ifindex: number
   interface: string
   source: 'connected' | 'static' | 'configured'
@@ -28,16 +28,16 @@ const RTPROT_KERNEL = 2
 const RTPROT_REDIRECT = 1
 
 /**
- * @param granted prefixes of the grant with their reachable flag; a subnet inside one takes its flag (the longest match)
+ * @param granted prefixes of the grant; a subnet inside one takes its reachable flag, and the gateways that may hear of it (the longest match)
  */
 export function localSubnets(
   lan: readonly LanInterface[],
   kernel: { links: readonly Link[]; routes: readonly Route[] },
-  granted: readonly Subnet[],
+  granted: readonly GrantedSubnet[],
 ): LocalSubnets {
   const grants = granted.flatMap(subnet => {
     const prefix = parsePrefix(subnet.prefix)
-    return prefix ? [{ prefix, reachable: subnet.reachable }] : []
+    return prefix ? [{ prefix, subnet }] : []
   })
   const result: LocalSubnets = { announced: [], refused: [] }
   const seen = new Set<string>()
@@ -50,8 +50,7 @@ export function localSubnets(
     const cover = grants
       .filter(grant => prefixContains(grant.prefix, prefix))
       .sort((a, b) => b.prefix.length - a.prefix.length)[0]
-    if (cover)
-      result.announced.push({ prefix: canonical, reachable: cover.reachable, ifindex, interface: name, source })
+    if (cover) result.announced.push({ ...cover.subnet, prefix: canonical, ifindex, interface: name, source })
     else result.refused.push({ prefix: canonical, interface: name, source })
   }
   for (const entry of lan) {

@@ -33,6 +33,8 @@ export class World {
   readonly #byAddress = new Map<string, Station>()
   /** Says of a handshake datagram whether the network loses it. */
   loses: (packet: Uint8Array, from: string, to: string) => boolean = () => false
+  /** Pairs of stations that the network does not join at present. */
+  readonly #severed = new Set<string>()
   /** Datagrams delivered, for figures. */
   delivered = 0
 
@@ -45,6 +47,19 @@ export class World {
   readdress(name: string, before: string, now: string): void {
     this.#byAddress.delete(before)
     this.#byAddress.set(now, this.#station(name))
+  }
+
+  /** Nothing gets from one of them to the other, either way; both stay joined with everybody else. */
+  sever(one: string, other: string): void {
+    this.#severed.add([one, other].toSorted().join(' '))
+  }
+
+  mend(one: string, other: string): void {
+    this.#severed.delete([one, other].toSorted().join(' '))
+  }
+
+  #joined(one: Station, other: Station): boolean {
+    return !this.#severed.has([one.name, other.name].toSorted().join(' '))
   }
 
   /** @param wan addresses at which other stations reach this one */
@@ -138,6 +153,7 @@ export class World {
     if (!from.alive) return
     const target = this.#byAddress.get(to.address)
     if (!target) return void this.#probe(from, to.address, packet[0] ?? 0)
+    if (!this.#joined(from, target)) return
     if (target.inbox.length >= SOCKET_QUEUE || this.loses(packet, from.name, target.name)) return
     const copy = Uint8Array.from(packet)
     target.inbox.push(() => {
@@ -179,7 +195,7 @@ export class World {
     if (!session || !conf || conf.family === 0) return undefined
     const address = formatAddress(conf.family === 4 ? conf.remote.subarray(0, 4) : conf.remote)
     const target = this.#byAddress.get(address)
-    if (!target?.alive) return undefined
+    if (!target?.alive || !this.#joined(from, target)) return undefined
     if (target.kernel.maps()?.sessions.get(session.remoteSid)) return target
     target.kernel.emit({
       ...noSession,

@@ -1,0 +1,79 @@
+/** How an edge's gateways compare: measured every second, chosen by gateway-choice.ts, told to people by the status. */
+import type { PathState } from '../../schema/abi.gen.ts'
+import { handleOf } from '../mp/session.ts'
+import type { Node } from '../node/node.ts'
+import { GatewayChoice, type Standing } from './gateway-choice.ts'
+import type { GatewayList } from './gateway-list.ts'
+import { GatewayMeter } from './gateway-meter.ts'
+import type { Uplink } from './uplink.ts'
+
+export interface GatewayStatus {
+  /** Static metric and what was measured, ms; null while it cannot be used. */
+  metric: number | null
+  /** What becomes of it in what all gateways serve, and why; null while it cannot be used. */
+  use: string | null
+  inUse: boolean
+}
+
+export class GatewayQuality {
+  readonly #node: Node
+  readonly #list: GatewayList
+  readonly #meters = new WeakMap<Uplink, GatewayMeter>()
+  readonly choice = new GatewayChoice(gateway => this.#standing(gateway))
+
+  constructor(node: Node, list: GatewayList) {
+    this.#node = node
+    this.#list = list
+  }
+
+  /** Every second. @returns true when routes must be decided anew */
+  measure(): boolean {
+    for (const uplink of this.#list.uplinks.values()) {
+      const meter = this.#meterOf(uplink)
+      if (uplink.usable) meter.take(this.#node.now(), this.#livePaths(uplink))
+      else meter.reset()
+    }
+    return this.choice.reconsider()
+  }
+
+  status(uplink: Uplink): GatewayStatus {
+    const { node: gateway } = uplink.gateway
+    const all = [...this.#list.uplinks.keys()]
+    const name = (id: string) => this.#list.uplinks.get(id)?.gateway.name ?? id
+    return {
+      metric: this.choice.cost(gateway) ?? null,
+      use: this.choice.why(gateway, all, name) ?? null,
+      inUse: this.choice.share(all).includes(gateway),
+    }
+  }
+
+  #standing(gateway: string): Standing | undefined {
+    const uplink = this.#list.uplinks.get(gateway)
+    return (
+      uplink && {
+        usable: uplink.usable,
+        drained: uplink.gateway.drained || this.#list.leaving(gateway),
+        metric: uplink.gateway.metric,
+        measured: this.#meterOf(uplink).value,
+      }
+    )
+  }
+
+  #meterOf(uplink: Uplink): GatewayMeter {
+    const meter = this.#meters.get(uplink) ?? new GatewayMeter()
+    this.#meters.set(uplink, meter)
+    return meter
+  }
+
+  #livePaths(uplink: Uplink): PathState[] {
+    const { sessions, config } = this.#node
+    const session = sessions.get(uplink.sid)
+    if (!session) return []
+    return session.paths.flatMap(({ path }) => {
+      const handle = handleOf(session.sid, path)
+      const idleMs = this.#node.pathIdleMs(handle)
+      const live = idleMs !== undefined && idleMs <= config.timers.silentMs
+      return live ? (this.#node.pathState(handle) ?? []) : []
+    })
+  }
+}
