@@ -1,11 +1,17 @@
 /** Sockets as the agent needs them, so that a simulation can stand in for the network. `linuxNet` is the real one. */
-import { createSocket } from 'node:dgram'
+import { createSocket, type Socket as DatagramHandle } from 'node:dgram'
 import { connect, createServer, type Socket } from 'node:net'
 import { parseAddress } from '../../schema/address.ts'
+import { openLinkSocket } from './link-socket.ts'
 
 export interface Endpoint {
   address: string
   port: number
+}
+
+/** @property ifindex device to send by, whatever routing prefers; absent: as routing says */
+export interface LocalEndpoint extends Endpoint {
+  ifindex?: number
 }
 
 export interface DatagramSocket {
@@ -33,7 +39,7 @@ export interface Listener {
 
 export interface NetPort {
   /** @throws NetError with code EADDRINUSE, EADDRNOTAVAIL ... */
-  datagram(local: Endpoint, onPacket: (packet: Uint8Array, from: Endpoint) => void): Promise<DatagramSocket>
+  datagram(local: LocalEndpoint, onPacket: (packet: Uint8Array, from: Endpoint) => void): Promise<DatagramSocket>
   listen(local: Endpoint, onStream: (stream: ByteStream) => void): Promise<Listener>
   /** @param deadlineMs gives up then */
   dial(localAddress: string, remote: Endpoint, deadlineMs: number): Promise<ByteStream>
@@ -63,7 +69,7 @@ export const linuxNet: NetPort = {
         reject(new NetError(`UDP ${local.address} port ${local.port}`, error))
       }
       socket.once('error', refuse)
-      socket.bind({ address: local.address, port: local.port, exclusive: true }, () => {
+      bindTo(socket, local, refuse, () => {
         socket.off('error', refuse)
         // ICMP errors of unconnected sockets do not surface; what does (ENETUNREACH on send) is a lost packet.
         socket.on('error', () => {})
@@ -108,6 +114,20 @@ export const linuxNet: NetPort = {
       })
     })
   },
+}
+
+function bindTo(socket: DatagramHandle, local: LocalEndpoint, refuse: (error: Error) => void, bound: () => void): void {
+  const { address, port, ifindex } = local
+  const parsed = parseAddress(address)
+  if (ifindex === undefined || !parsed) {
+    socket.bind({ address, port, exclusive: true }, bound)
+    return
+  }
+  try {
+    socket.bind({ fd: openLinkSocket(parsed, port, ifindex), exclusive: true }, bound)
+  } catch (error) {
+    refuse(error instanceof Error ? error : new Error(String(error)))
+  }
 }
 
 function byteStream(socket: Socket): ByteStream {

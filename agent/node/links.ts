@@ -1,6 +1,6 @@
 /**
  * WAN links of this node as the kernel has them now: device, MTU, usable addresses. `WanLinks` follows netlink and tells when something changed;
- * it owns the handshake sockets, one per address, so that an answer leaves from the address that was asked.
+ * it owns the handshake sockets, one per address, so that an answer leaves from the address, and by the device, that was asked.
  */
 import { parseAddress } from '../../schema/address.ts'
 import type { Address, KernelPort, Link } from '../kernel/port.ts'
@@ -80,7 +80,7 @@ export class WanLinks {
   readonly #net: NetPort
   readonly #port: number
   readonly #onPacket: (packet: Uint8Array, arrival: Arrival) => void
-  readonly #sockets = new Map<string, DatagramSocket>()
+  readonly #sockets = new Map<string, { ifindex: number; socket: DatagramSocket }>()
   #links: WanLink[] = []
   #closed = false
 
@@ -103,7 +103,7 @@ export class WanLinks {
   }
 
   socket(address: string): DatagramSocket | undefined {
-    return this.#sockets.get(address)
+    return this.#sockets.get(address)?.socket
   }
 
   linkOf(address: string): WanLink | undefined {
@@ -113,31 +113,34 @@ export class WanLinks {
   /** Reads the kernel's state again. Throws when a socket cannot be had for another reason than an address that is not there yet. */
   async refresh(): Promise<void> {
     this.#links = wanLinks(this.#wan, await this.#kernel.network.links(), await this.#kernel.network.addresses())
-    const wanted = new Set(this.#links.flatMap(link => link.addresses.map(own => own.address)))
-    for (const [address, socket] of this.#sockets) {
-      if (wanted.has(address)) continue
+    const wanted = new Map(
+      this.#links.flatMap(({ ifindex, addresses }) => addresses.map(({ address }) => [address, ifindex] as const)),
+    )
+    for (const [address, { ifindex, socket }] of this.#sockets) {
+      if (wanted.get(address) === ifindex) continue
       this.#sockets.delete(address)
       socket.close()
     }
-    for (const address of wanted) {
-      if (this.#sockets.has(address)) continue
-      try {
-        const socket = await this.#net.datagram({ address, port: this.#port }, (packet, from) => {
-          const link = this.linkOf(address)
-          if (link) this.#onPacket(packet, { link, socket, from })
-        })
-        if (this.#closed) socket.close()
-        else this.#sockets.set(address, socket)
-      } catch (error) {
-        // IPv6 duplicate address detection still runs: netlink tells when it is done.
-        if (!(error instanceof Error && 'code' in error && error.code === 'EADDRNOTAVAIL')) throw error
-      }
+    for (const [address, ifindex] of wanted) if (!this.#sockets.has(address)) await this.#open(address, ifindex)
+  }
+
+  async #open(address: string, ifindex: number): Promise<void> {
+    try {
+      const socket = await this.#net.datagram({ address, port: this.#port, ifindex }, (packet, from) => {
+        const link = this.linkOf(address)
+        if (link) this.#onPacket(packet, { link, socket, from })
+      })
+      if (this.#closed) socket.close()
+      else this.#sockets.set(address, { ifindex, socket })
+    } catch (error) {
+      // IPv6 duplicate address detection still runs: netlink tells when it is done.
+      if (!(error instanceof Error && 'code' in error && error.code === 'EADDRNOTAVAIL')) throw error
     }
   }
 
   close(): void {
     this.#closed = true
-    for (const socket of this.#sockets.values()) socket.close()
+    for (const { socket } of this.#sockets.values()) socket.close()
     this.#sockets.clear()
   }
 }

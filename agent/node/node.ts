@@ -32,6 +32,7 @@ import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevice
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { FlowSweeper } from './flow-sweeper.ts'
+import { ensureLinkRoutes } from './link-routes.ts'
 import { type Arrival, type WanLink, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { ensureGather, ensureSegmenters } from './offload-devices.ts'
@@ -127,6 +128,7 @@ export class Node {
     const { config, kernel, log } = options
     const { dataplane, capabilities, wan } = open
     await wan.refresh()
+    await ensureLinkRoutes(kernel.network, config.wan, wan.links)
     const hosts = config.lan.length > 0
     if (hosts && (await ensureSegmenters(kernel, wan.links, log))) await wan.refresh()
     const gather = hosts ? await ensureGather(kernel) : undefined
@@ -186,6 +188,7 @@ export class Node {
   /** Call after the network changed: devices of links that came, sockets, reverse-path filters. */
   async refreshWan(): Promise<void> {
     await this.wan.refresh()
+    await ensureLinkRoutes(this.kernel.network, this.config.wan, this.wan.links)
     if (this.#gather && (await ensureSegmenters(this.kernel, this.wan.links, this.log))) await this.wan.refresh()
     this.#wantAttachments()
     const mtu = mpMtu(this.wan.links)
