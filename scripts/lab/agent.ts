@@ -20,9 +20,13 @@ import { LabProcess, type Signal } from './process.ts'
 import type { AgentNode } from './topology.ts'
 import { until } from './until.ts'
 
+/** What an agent is configured beside, or instead of, what the topology gives. */
+export type Configure = (node: AgentNode, config: AgentConfigInput) => Partial<AgentConfigInput>
+
 export interface AgentOptions {
   readonly timers?: NonNullable<AgentConfigInput['timers']>
   readonly families?: readonly (4 | 6)[]
+  readonly configure?: Configure
   /** the program with its arguments, without `agent run` */
   readonly program: readonly string[]
   /** of the door to the orchestrator */
@@ -94,10 +98,10 @@ export class Agent {
       })),
       orchestrator: { url: `wss://${ORCHESTRATOR_ADDRESS}:${port}` },
       ...(timers && { timers }),
-      ...change,
     }
+    const whole = { ...config, ...this.#options.configure?.(this.node, config), ...change }
     const file = join(this.#lab.sharedFolder(this.node.name), 'agent.json')
-    writeFileSync(file, `${JSON.stringify(config, null, 2)}\n`)
+    writeFileSync(file, `${JSON.stringify(whole, null, 2)}\n`)
     return file
   }
 

@@ -149,6 +149,8 @@ function sysctls(id: string, node: LabNode): string {
     // No duplicate address detection and no router discovery: every address is given, and must be usable at once.
     ['net/ipv6/conf/default/accept_dad', 0],
     ['net/ipv6/conf/default/accept_ra', 0],
+    // A router whose port was down has its addresses afterwards.
+    ['net/ipv6/conf/default/keep_addr_on_down', 1],
   ]
   const writes = values.map(([key, value]) => `echo ${value} >/proc/sys/${key}`)
   // /proc/sys/net shows the namespace of whoever opens it.

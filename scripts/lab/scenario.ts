@@ -1,4 +1,5 @@
 import type { AgentConfigInput } from '../../agent/config.ts'
+import type { Configure } from './agent.ts'
 import type { Lab } from './lab.ts'
 import type { Story } from './story.ts'
 import type { System } from './system.ts'
@@ -22,6 +23,7 @@ export interface Scenario {
   /** Whose edges take part; fewer start sooner. */
   readonly enterprises: readonly string[]
   readonly timers?: NonNullable<AgentConfigInput['timers']>
+  readonly configure?: Configure
   /** Address families of the WAN; default both */
   readonly families?: readonly (4 | 6)[]
   readonly run: (stage: Stage) => Promise<void>

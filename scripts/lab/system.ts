@@ -1,7 +1,7 @@
 /** The product in a lab: headquarters, the way there, and nodes with running agents. */
 import { cpSync } from 'node:fs'
 import type { AgentConfigInput } from '../../agent/config.ts'
-import { Agent } from './agent.ts'
+import { Agent, type Configure } from './agent.ts'
 import { LabError } from './error.ts'
 import type { Headquarters } from './headquarters.ts'
 import type { Lab } from './lab.ts'
@@ -14,6 +14,7 @@ import { FORWARD } from './tools.ts'
 import { until } from './until.ts'
 
 export interface SystemOptions {
+  readonly configure?: Configure
   readonly timers?: NonNullable<AgentConfigInput['timers']>
   /** Address families of the WAN that edges use; default both */
   readonly families?: readonly (4 | 6)[]

@@ -32,6 +32,11 @@ export interface Transfer {
   readonly source: string
 }
 
+/** Shell: some random bytes every 50 ms, until the file is there. */
+export function pacedSource(bytesPerSecond: number, endFile: string): string {
+  return `while [ ! -e ${endFile} ]; do head -c ${Math.ceil(bytesPerSecond / 20)} /dev/urandom; sleep 0.05; done`
+}
+
 /** A TCP transfer under way; both ends hash what passes. */
 export class TcpTransfer {
   readonly #sender: LabProcess

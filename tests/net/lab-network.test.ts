@@ -11,6 +11,7 @@ import { Lab } from '../../scripts/lab/lab.ts'
 import { Probe } from '../../scripts/lab/probe.ts'
 import { buildTools, FLOW } from '../../scripts/lab/tools.ts'
 import { TcpTransfer } from '../../scripts/lab/traffic.ts'
+import { until } from '../../scripts/lab/until.ts'
 
 const id = `t${process.pid}`
 let lab: Lab
@@ -94,6 +95,27 @@ describe('the tools', () => {
     expect(sent).toBe(1000)
     expect(lost).toBeGreaterThan(0)
   })
+
+  it.each([
+    [4, '198.51.100.2', 'ip dscp ef counter'],
+    [6, '2001:db8:f000:1::2', 'ip6 dscp ef counter'],
+  ] as const)(
+    'a flow over IPv%i has its DSCP, and writes down when each packet came',
+    async (family, address, rule) => {
+      const table = `table inet dscp { chain input { type filter hook input priority 0; ${rule}\n } }`
+      await lab.run('gw1', ['nft', '-f', '-'], { stdin: table })
+      const options = { from: 'branch-a', to: 'gw1', address, port: 7010 + family, tag: 'ef', pps: 1000 }
+      const flow = await Flow.start(lab, { ...options, count: 50, dscp: 46, log: true })
+      await flow.sent(10_000)
+      await until('all is written', 10_000, async () => flow.arrivals().length === 50)
+      const arrivals = flow.arrivals(10)
+      expect(arrivals.map(({ number }) => number)).toEqual(Array.from({ length: 40 }, (_, index) => index + 10))
+      expect(arrivals.every(({ sentMs, arrivedMs }) => arrivedMs >= sentMs && arrivedMs < sentMs + 1000)).toBe(true)
+      expect(await flow.finish()).toMatchObject({ received: 50, lost: 0 })
+      expect(await lab.run('gw1', ['nft', 'list', 'table', 'inet', 'dscp'])).toContain('packets 50 ')
+      await lab.run('gw1', ['nft', 'delete', 'table', 'inet', 'dscp'])
+    },
+  )
 
   it('a probe tells when answers begin and end', async () => {
     await lab.run('inet', ['sh', '-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward'])

@@ -2,14 +2,15 @@
 /*
  * Numbered UDP packets: what was sent, what came, what was lost, doubled, reordered, and what belongs to somebody else.
  *
- *   flow send --to <address> --port <port> --tag <text> --pps <n> [--count <n>] [--size <bytes>]
+ *   flow send --to <address> --port <port> --tag <text> --pps <n> [--count <n>] [--size <bytes>] [--dscp <0-63>]
  *     sends packets 0, 1, 2 … at an even pace; ends after <count> or on SIGINT/SIGTERM
  *     {"sent":n,"errors":n}                      errors: refused by the kernel and sent again
- *   flow receive --port <port> --tag <text>
+ *   flow receive --port <port> --tag <text> [--log <file>]
  *     prints "ready"; ends on SIGINT/SIGTERM, once nothing has come for DRAIN_MS
  *     {"received":n,"duplicated":n,"reordered":n,"foreign":n,"next":n,"longestGapMs":n,"lostRuns":n,"delayUs":{…}}
  *     received: different packets of this tag; foreign: any other packet; next: highest number + 1; lostRuns: losses in a row count once;
  *     delayUs: one way, min, median, p99, max, mean
+ *     log: a line for each arrival of this tag, copies too: number, sent and arrived in µs of one clock
  *   flow echo --port <port>
  *     prints "ready"; sends each packet back
  *   flow probe --to <address> --port <port> --every-ms <n> --silent-ms <n>
@@ -18,8 +19,6 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -32,16 +31,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tally.h"
+#include "flow/options.h"
+#include "flow/socket.h"
+#include "flow/tally.h"
 
 #define MAGIC 0x424c464cu /* "BLFL" */
 #define TAG_BYTES 16
-#define MAX_SIZE 9000
 #define DRAIN_MS 500
-/* A burst after the scheduler kept us away must fit: the loss counted is the network's. */
-#define SOCKET_BUFFER (16 << 20)
 #define NS_PER_S 1000000000ul
 #define NS_PER_MS 1000000ul
+#define NS_PER_US 1000ul
 
 struct packet {
 	uint32_t magic;
@@ -52,23 +51,12 @@ struct packet {
 };
 #define HEADER offsetof(struct packet, padding)
 
-struct options {
-	const char *to, *port, *tag;
-	uint64_t pps, count, size, every_ms, silent_ms;
-};
-
 static volatile sig_atomic_t ending;
 
 static void on_signal(int number)
 {
 	(void)number;
 	ending = 1;
-}
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
 }
 
 static uint64_t now(void)
@@ -84,42 +72,6 @@ static void sleep_until(uint64_t when)
 	struct timespec time = { .tv_sec = when / NS_PER_S, .tv_nsec = when % NS_PER_S };
 
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
-}
-
-/* Unconnected: an ICMP error must not eat a packet that was counted as sent. */
-static int socket_to(const struct options *options, struct sockaddr_storage *to, socklen_t *length)
-{
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_DGRAM }, *found;
-	int error = getaddrinfo(options->to, options->port, &hints, &found);
-	int fd;
-
-	if (error) {
-		fprintf(stderr, "%s port %s: %s\n", options->to, options->port, gai_strerror(error));
-		exit(1);
-	}
-	memcpy(to, found->ai_addr, found->ai_addrlen);
-	*length = found->ai_addrlen;
-	fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		die("socket");
-	freeaddrinfo(found);
-	return fd;
-}
-
-static int socket_on(const struct options *options)
-{
-	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(atoi(options->port)) };
-	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int size = SOCKET_BUFFER;
-
-	if (fd < 0)
-		die("socket");
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
-		die("SO_RCVBUFFORCE");
-	if (bind(fd, (struct sockaddr *)&any, sizeof(any)))
-		die("bind");
-	puts("ready");
-	return fd;
 }
 
 static void number_packet(struct packet *packet, uint64_t number)
@@ -166,17 +118,34 @@ static int flow_send(const struct options *options)
 	return 0;
 }
 
-static void count_packet(struct tally *tally, const struct packet *packet, ssize_t length, const char *tag)
+static void count_packet(struct tally *tally, const struct packet *packet, ssize_t length, const char *tag, FILE *log)
 {
+	uint64_t time = now();
+
 	if (length < (ssize_t)HEADER || packet->magic != htonl(MAGIC) || strncmp(packet->tag, tag, TAG_BYTES - 1)) {
 		tally->foreign++;
 		return;
 	}
-	tally_packet(tally, packet_number(packet), packet->sent_ns, now());
+	tally_packet(tally, packet_number(packet), packet->sent_ns, time);
+	if (log)
+		fprintf(log, "%lu %lu %lu\n", packet_number(packet), packet->sent_ns / NS_PER_US, time / NS_PER_US);
+}
+
+/* A reader follows it, so each line goes out at once. */
+static FILE *open_log(const char *file)
+{
+	FILE *log = file ? fopen(file, "w") : NULL;
+
+	if (file && !log)
+		die(file);
+	if (log)
+		setvbuf(log, NULL, _IOLBF, 0);
+	return log;
 }
 
 static int flow_receive(const struct options *options)
 {
+	FILE *log = open_log(options->log);
 	int fd = socket_on(options);
 	struct pollfd wait = { .fd = fd, .events = POLLIN };
 	struct tally tally = { 0 };
@@ -192,7 +161,7 @@ static int flow_receive(const struct options *options)
 			continue;
 		ssize_t length = recv(fd, &packet, sizeof(packet), 0);
 		if (length >= 0)
-			count_packet(&tally, &packet, length, options->tag);
+			count_packet(&tally, &packet, length, options->tag, log);
 	}
 	print_tally(&tally);
 	return 0;
@@ -248,49 +217,6 @@ static int flow_probe(const struct options *options)
 		}
 	}
 	return 0;
-}
-
-static uint64_t number_option(const char *text)
-{
-	char *end;
-	uint64_t value = strtoull(text, &end, 10);
-
-	if (*end || end == text) {
-		fprintf(stderr, "not a number: %s\n", text);
-		exit(2);
-	}
-	return value;
-}
-
-static void parse(int argc, char **argv, struct options *options)
-{
-	enum { TO, PORT, TAG, PPS, COUNT, SIZE, EVERY, SILENT };
-	static const struct option known[] = {
-		{ "to", required_argument, NULL, TO },	     { "port", required_argument, NULL, PORT },
-		{ "tag", required_argument, NULL, TAG },     { "pps", required_argument, NULL, PPS },
-		{ "count", required_argument, NULL, COUNT }, { "size", required_argument, NULL, SIZE },
-		{ "every-ms", required_argument, NULL, EVERY }, { "silent-ms", required_argument, NULL, SILENT },
-		{ 0 },
-	};
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-		switch (option) {
-		case TO: options->to = optarg; break;
-		case PORT: options->port = optarg; break;
-		case TAG: options->tag = optarg; break;
-		case PPS: options->pps = number_option(optarg); break;
-		case COUNT: options->count = number_option(optarg); break;
-		case SIZE: options->size = number_option(optarg); break;
-		case EVERY: options->every_ms = number_option(optarg); break;
-		case SILENT: options->silent_ms = number_option(optarg); break;
-		default: exit(2);
-		}
-	}
-	if (options->size > sizeof(struct packet) || !options->pps || !options->every_ms) {
-		fprintf(stderr, "size up to %zu, pps and every-ms from 1\n", sizeof(struct packet));
-		exit(2);
-	}
 }
 
 int main(int argc, char **argv)
