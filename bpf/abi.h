@@ -86,6 +86,8 @@ enum counter {
 	COUNT_FLOW_FULL,	/* not remembered: every slot that it may have holds an established flow */
 	COUNT_FLOW_BUSY,	/* not remembered: another CPU was entering one there */
 	COUNT_RELAYED,		/* of mp-in: sent on to the next clear tunnel by XDP */
+	COUNT_PLAYED,		/* of lan-out: given the time at which to leave (path/playout.h) */
+	COUNT_PLAYED_LATE,	/* of those: it was over */
 	COUNTERS,
 };
 
@@ -384,12 +386,14 @@ struct bundle {
 
 #define PORT_PROBES 8
 
+#define PORT_F_FQ 1		/* its qdisc is an fq, which holds packets back until their time */
+
 /* A LAN port. Index: ifindex modulo MAX_PORTS, or one of the PORT_PROBES - 1 places behind it. */
 struct port {
 	__u32 ifindex;		/* 0: free */
 	__u32 vrf;
 	__be32 addr4;		/* source of ICMP errors; 0: none */
-	__u32 flags;
+	__u32 flags;		/* PORT_F_* */
 	__u8 addr6[16];
 };
 

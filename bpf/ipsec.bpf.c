@@ -95,6 +95,8 @@ static __always_inline int decrypted(struct __sk_buff *skb, struct journey *j)
 		return DROP(DROP_NO_VRF);
 	j->origin = FROM_PEER_SECURE;
 	j->peer = session->peer;
+	j->stamp = stamp_of_priority(skb->priority);
+	skb->priority = 0;
 	j->key.vrf = session->vrf;
 	return route(skb, j);
 }

@@ -105,7 +105,10 @@ static __always_inline int deliver(struct __sk_buff *skb, struct journey *j, con
 	if (j->family == FAMILY_IPV4 && mapped_ipv4(j->key.dst) == session->vaddr_local) {
 		if (mapped_ipv4(j->key.src) != session->vaddr_remote)
 			return DROP(DROP_INNER_SPOOFED);
-		if (j->key.proto != IPPROTO_ESP)
+		/* Through XFRM to ipsec_ingress. */
+		if (j->key.proto == IPPROTO_ESP)
+			skb->priority = j->stamp;
+		else
 			count(COUNT_LOCAL_IN);
 		return TCX_NEXT;
 	}
@@ -138,6 +141,7 @@ static __always_inline int receive(struct __sk_buff *skb, struct journey *j, str
 		return result;
 	j->origin = FROM_PEER_CLEAR;
 	j->peer = session->peer;
+	j->stamp = stamp_of(&a->mp);
 	j->key.vrf = session->vrf;
 	return deliver(skb, j, session);
 }

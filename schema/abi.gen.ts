@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xa0fb1ed3558a28cen
+export const ABI_HASH = 0xbdd5c95f8e0467ban
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -36,6 +36,7 @@ export const ABI_DELAY_BUCKET_US = 125
 export const ABI_TRANSIT_EPOCH_SHIFT = 32
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
+export const ABI_PORT_F_FQ = 1
 export const ABI_FAMILY_NONE = 0
 export const ABI_FAMILY_IPV4 = 4
 export const ABI_FAMILY_IPV6 = 6
@@ -164,8 +165,10 @@ export const counter = {
   COUNT_FLOW_FULL: 19,
   COUNT_FLOW_BUSY: 20,
   COUNT_RELAYED: 21,
+  COUNT_PLAYED: 22,
+  COUNT_PLAYED_LATE: 23,
 } as const
-export const COUNTERS = 22
+export const COUNTERS = 24
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -190,6 +193,8 @@ export const counterNames: Readonly<Record<number, string>> = {
   19: 'flow-full',
   20: 'flow-busy',
   21: 'relayed',
+  22: 'played',
+  23: 'played-late',
 }
 
 /** enum nexthop_kind */

@@ -52,6 +52,7 @@ struct journey {
 	__u32 gso_size;	       /* of a segment's payload; 0: a single packet */
 	__u32 handle;	       /* path it came by, 0 from the LAN */
 	__u32 peer;	       /* peer it came from; from the LAN: unused */
+	__u32 stamp;	       /* when and in which class it was sent (playout.h); 0: not from a peer */
 	__u32 flow_slot;       /* of its flow in the flow table; FLOW_NO_SLOT and up: not remembered */
 	__u16 l4;	       /* offset of the layer 4 header from the frame's start */
 	__u16 answer_mtu;      /* ANSWER_TOO_BIG */

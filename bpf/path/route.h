@@ -17,6 +17,7 @@
 #include "gather.h"
 #include "mss.h"
 #include "peer.h"
+#include "playout.h"
 #include "ttl.h"
 
 static __always_inline int refuse(struct journey *j, enum drop_reason reason, enum answer answer)
@@ -75,6 +76,9 @@ static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, cons
 		return result;
 	skb->mark = 0;
 	count(COUNT_LAN_OUT);
+	/* GRO would hold what has its time. */
+	if (j->stamp && playout(skb, j, ifindex))
+		return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 	if (config->gather_ifindex && j->origin == FROM_PEER_CLEAR && j->key.proto == IPPROTO_TCP && j->fragment == FRAGMENT_NONE)
 		return gather(skb, config->gather_ifindex, ifindex);
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);

@@ -69,6 +69,8 @@ export class Rig implements Disposable {
   readonly flows: FlowTable
   readonly fib: LocalFib
   readonly fds: ReadonlyMap<string, number>
+  /** What the newest run of a tc program left of the fields of __sk_buff. */
+  left: RunContext | undefined
   readonly #loaded
 
   /** @param flowLines of the flow table, which every test begins with empty */
@@ -228,6 +230,7 @@ export class Rig implements Disposable {
   run(hook: Hook, packet: Bytes, context: Partial<RunContext> = {}): Outcome {
     return this.#observe(hook, fd => {
       const { verdict, packet: after, context: left } = runProgram(fd, { packet, context })
+      this.left = left
       return { verdict, packet: after, mark: left.mark }
     })
   }
