@@ -8,6 +8,7 @@ import type { EdgePeer } from './gateway/peers.ts'
 import { Slices } from './loop/slices.ts'
 import { handleOf } from './mp/session.ts'
 import { type Node, outerAddress } from './node/node.ts'
+import { carriedBy } from './node/path-sizes.ts'
 import type { LiveSession } from './node/sessions.ts'
 
 export type Role = { kind: 'edge'; edge: Edge } | { kind: 'gateway'; gateway: Gateway }
@@ -108,7 +109,7 @@ function sessionFields(
 function pathRow(
   node: Node,
   sid: number,
-  { path, link, mtu }: LiveSession['paths'][number],
+  { path, link, ...sizes }: LiveSession['paths'][number],
 ): PeerStatus['paths'][number] {
   const handle = handleOf(sid, path)
   const conf = node.pathConf(handle)
@@ -124,7 +125,7 @@ function pathRow(
     link,
     local: conf ? address(conf.local, conf.localPort) : 'not known yet',
     remote: conf ? address(conf.remote, conf.remotePort) : 'not known yet',
-    mtu,
+    mtu: carriedBy(sizes),
     rttMs: state && state.rttUs > 0 ? state.rttUs / 1000 : null,
     idleMs: node.pathIdleMs(handle) ?? null,
     txPackets: Number(state?.txNumber ?? 0n),

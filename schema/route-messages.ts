@@ -52,6 +52,11 @@ export const routeMessageSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('switched'), sid: z.int() }),
   /** A renewed grant takes effect without a new handshake. */
   z.object({ type: z.literal('grant'), grant: signedSchema }),
+  /** Edge to gateway: the largest outer packets that paths of the session in use carry, in both directions; 0: the path is of no use. */
+  z.object({
+    type: z.literal('path-mtu'),
+    paths: z.array(z.object({ path: z.int().min(0).max(15), mtu: z.int().min(0).max(65535) })).max(16),
+  }),
   z.object({ type: z.literal('policy-request'), version: z.int() }),
   z.object({
     type: z.literal('policy'),

@@ -8,7 +8,7 @@
  *   every second       -> how good each gateway is (gateway-quality.ts) -> the same
  */
 
-import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
+import { type Event as DataplaneEvent, eventType } from '../../schema/abi.gen.ts'
 import type { Subnet } from '../../schema/common.ts'
 import type { GatewayEntry, NodeEvent, NodeState } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
@@ -25,6 +25,7 @@ import { EdgeTable } from '../routes/edge-table.ts'
 import { GatewayList } from './gateway-list.ts'
 import { GatewayQuality } from './gateway-quality.ts'
 import { EDGE_VRF, Lan } from './lan.ts'
+import { EdgeMtus } from './mtus.ts'
 import { adoptUplinks, snapshotUplinks } from './restart.ts'
 import { routeTarget } from './route-target.ts'
 import { Uplink } from './uplink.ts'
@@ -47,6 +48,7 @@ export class Edge {
   readonly table: EdgeTable
   readonly #options: EdgeOptions
   readonly #prober: Prober
+  readonly #mtus: EdgeMtus
   readonly #timestamps = new TimestampSource(Date.now)
   #announced = ''
   #refused = new Set<string>()
@@ -80,6 +82,7 @@ export class Edge {
     this.#options = options
     this.lan = new Lan(node)
     this.#prober = new Prober(options.net)
+    this.#mtus = new EdgeMtus(node, this.#prober, () => this.uplinks.values())
     this.gateways = new GatewayList({
       create: (entry, index) => this.#uplink(entry, index),
       graceMs: node.config.timers.graceMs,
@@ -114,6 +117,7 @@ export class Edge {
     this.#watch = new NetworkWatch(node, () => this.#networkChanged())
     const tick = () => {
       for (const uplink of this.uplinks.values()) uplink.tick()
+      this.#mtus.look()
     }
     this.#timers = [
       every(node.config.timers.probeMs, tick, node.log),
@@ -202,6 +206,7 @@ export class Edge {
 
   onEvent(event: DataplaneEvent): void {
     this.node.log.debug({ type: event.type, handle: event.handle }, 'dataplane event')
+    if (event.type === eventType.EVENT_PATH_LEFT) this.#mtus.silent(event.handle)
   }
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
@@ -289,6 +294,7 @@ export class Edge {
     this.#closed = true
     for (const timer of this.#timers) timer.stop()
     this.#watch?.close()
+    this.#mtus.close()
     this.gateways.close('agent stops')
     this.#prober.close()
     this.node.close()

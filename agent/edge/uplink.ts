@@ -251,6 +251,7 @@ export class Uplink {
     // Both ends can receive on it: move.
     this.sid = offer.sid
     if (before.sid !== 0) this.rekeys += 1
+    node.keepPathMtus(before.sid, this.sid)
     this.#retirement.allBut(this.sid, before.sid, this.#confirmed)
     this.#usable = new Set(node.sessions.get(offer.sid)?.paths.map(({ path }) => path))
     node.wantPeer(this.index, this.sid, this.#context.policyVersion(), () => true)
@@ -274,6 +275,7 @@ export class Uplink {
   /** The gateway sends on this session from now on. */
   #confirm(sid: number): void {
     this.#confirmed = sid
+    this.#tellMtus()
     this.#retirement.allBut(sid, this.sid)
   }
 
@@ -310,6 +312,30 @@ export class Uplink {
   announce(): void {
     if (!this.#route.open) return
     for (const message of this.#announcer.difference(this.#context.subnets())) this.#route.send(message)
+  }
+
+  /** A path was found to carry packets of this size, in both directions; 0: it is of no use. */
+  carries(path: number, mtu: number): void {
+    const { node, report } = this.#context
+    const found = node.sessions.get(this.sid)?.paths.find(candidate => candidate.path === path)
+    if (!found) return
+    node.setPathMtu(this.sid, path, mtu)
+    this.#tellMtus()
+    this.#flush()
+    const what = mtu > 0 ? `carries packets of ${mtu} bytes` : 'carries no packets of a useful size'
+    report({
+      severity: mtu > 0 ? 'info' : 'warning',
+      code: 'path-mtu',
+      message: `${found.link} to ${this.gateway.name} ${what}; the links would ${found.mtu}`,
+      detail: { path, mtu },
+    })
+  }
+
+  /** The gateway cannot know what gets through in its direction: it takes our word, of the session that it sends on. */
+  #tellMtus(): void {
+    const { paths = [] } = this.#context.node.sessions.get(this.sid) ?? {}
+    const found = paths.flatMap(({ path, carries }) => (carries === undefined ? [] : [{ path, mtu: carries }]))
+    if (found.length > 0 && this.#confirmed === this.sid) this.#route.send({ type: 'path-mtu', paths: found })
   }
 
   sendGrant(): void {

@@ -136,6 +136,7 @@ export async function install(
       paths,
       ...(esp ? { esp: espKey } : {}),
     })
+    node.keepPathMtus(peer.sid, localSid)
     node.reconciler.want({ kind: 'vaddr', address: peer.vaddr, peer: peer.index })
     const [failure] = await node.reconciler.flush()
     if (failure) throw failure.error

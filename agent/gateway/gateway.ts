@@ -26,6 +26,7 @@ import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
+import { LEAST_MTU } from '../paths/mtu.ts'
 import { AddressPool } from './address-pool.ts'
 import { type Admission, abandon, install, prepare } from './admission.ts'
 import { DataplaneEvents } from './dataplane-events.ts'
@@ -141,6 +142,7 @@ export class Gateway {
       },
       switchTo: (peer, sid) => this.#switchTo(peer, sid),
       policyLearned: (peer, version) => this.#policyLearned(peer, version),
+      pathMtu: (peer, path, mtu) => this.#pathMtu(peer, path, mtu),
       report: options.report,
       changed: () => node.save(),
       failed: error => node.log.error({ err: error }, 'routes not told'),
@@ -342,6 +344,12 @@ export class Gateway {
     const resource = this.node.reconciler.desired(`session ${peer.sid}`)
     if (resource?.kind === 'session')
       this.node.reconciler.want({ ...resource, value: { ...resource.value, policyVersion: version } })
+    this.#flush()
+  }
+
+  #pathMtu(peer: EdgePeer, path: number, mtu: number): void {
+    if (mtu > 0 && mtu < LEAST_MTU[4]) return
+    this.node.setPathMtu(peer.sid, path, mtu)
     this.#flush()
   }
 

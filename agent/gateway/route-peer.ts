@@ -19,6 +19,8 @@ export interface RoutePeerContext {
   /** The edge moved to session `sid`: send there from now on. */
   switchTo: (peer: EdgePeer, sid: number) => Promise<void>
   policyLearned: (peer: EdgePeer, version: number) => void
+  /** What the edge found a path to carry, outer headers included; 0: it is of no use. */
+  pathMtu: (peer: EdgePeer, path: number, mtu: number) => void
   report: (event: Omit<NodeEvent, 'time'>) => void
   changed: () => void
   /** What went wrong where nobody waits. */
@@ -106,6 +108,9 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
       else if (typeof verified !== 'string') renewGrant(context, peer, verified, message.grant)
       return
     }
+    case 'path-mtu':
+      for (const { path, mtu } of message.paths) context.pathMtu(peer, path, mtu)
+      return
     case 'policy':
       context.policyLearned(peer, message.version)
       return

@@ -20,8 +20,10 @@ export interface SessionPath extends LinkTraits {
   /** SPIs chosen by this node and by the peer; 0 without ESP. */
   spiIn: number
   spiOut: number
-  /** Largest outer packet. */
+  /** Largest outer packet that both ends' links allow. */
   mtu: number
+  /** Largest that was found to get through, 0: none that is of use; absent: not found out yet. */
+  carries?: number | undefined
   /** Undefined while the peer's outer address on this path is not known. Its handle follows from session and path, whatever it says. */
   conf: PathConf | undefined
 }

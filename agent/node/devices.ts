@@ -10,6 +10,7 @@ import { KernelError } from '../kernel/error.ts'
 import type { KernelPort, Link, LinkSpec, Network } from '../kernel/port.ts'
 import { outerOverhead } from '../mp/mtu.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
+import type { Resource } from '../plan/resource.ts'
 import type { WanLink } from './links.ts'
 
 /** Last address of the virtual range; belongs to nobody. */
@@ -116,6 +117,13 @@ export function wantDevices(reconciler: Reconciler, { mp0, mp1, ipsec0, mtu }: D
     kind: 'rule',
     value: { family: 6, outInterface: 'ipsec0', table: TABLE, priority: RULE_PRIORITY },
   })
+}
+
+/** To one peer's virtual address: narrower than that of all. */
+export function peerRoute({ mp0 }: Devices, vaddr: string, mtu: number): Extract<Resource, { kind: 'route' }> {
+  const destination = `${vaddr}/32`
+  const value = { destination, ifindex: mp0.ifindex, gateway: DUMMY_NEIGHBOUR, onlink: true, protocol: 4, mtu }
+  return { kind: 'route', value }
 }
 
 /** MP brings packets from virtual addresses in on a WAN device: strict reverse-path filtering would drop them. */

@@ -13,7 +13,7 @@ import {
   ABI_PEER_F_ESP,
   eventType,
 } from '../../schema/abi.gen.ts'
-import { be32, formatAddress, parseAddress } from '../../schema/address.ts'
+import { be32, formatAddress, formatBe32, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
 import { KernelError } from '../kernel/error.ts'
 import type { Capabilities, Dataplane, KernelPort, Link } from '../kernel/port.ts'
@@ -21,14 +21,13 @@ import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
 import { LoopDelay } from '../loop/delay.ts'
 import { pathRate } from '../mp/link-traits.ts'
-import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
 import type { Endpoint, NetPort } from '../mp/net.ts'
 import { handleOf } from '../mp/session.ts'
 import { observe } from '../plan/apply.ts'
 import { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
 import { plainSteering } from '../plan/values.ts'
-import { type Devices, ensureDevices, mpMtu, relaxReversePath, TABLE, wantDevices } from './devices.ts'
+import { type Devices, ensureDevices, mpMtu, peerRoute, relaxReversePath, TABLE, wantDevices } from './devices.ts'
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { FlowSweeper } from './flow-sweeper.ts'
@@ -36,6 +35,7 @@ import { ensureLinkRoutes } from './link-routes.ts'
 import { type Arrival, type WanLink, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { ensureGather, ensureSegmenters } from './offload-devices.ts'
+import { carriedBy, innerSizes, wideEnough } from './path-sizes.ts'
 import { RUNTIME_FILE, type Runtime, type RuntimeItem, readRuntime, runtimeItems } from './runtime.ts'
 import { type LiveSession, Sessions } from './sessions.ts'
 import { Snapshots } from './snapshots.ts'
@@ -92,6 +92,8 @@ export class Node {
   /** WAN devices whose driver refused it. */
   readonly #withoutXdp = new Set<number>()
   readonly #relays: boolean
+  /** By peer index: has its entry follow what its paths carry. */
+  readonly #fits = new Map<number, () => void>()
   #snapshots: Snapshots | undefined
 
   static async open(options: NodeOptions): Promise<Node> {
@@ -283,7 +285,29 @@ export class Node {
   // Paths and peers
 
   setPathConf(handle: number, conf: PathConf): void {
-    this.reconciler.want({ kind: 'path-conf', handle, value: { ...conf, handle } })
+    const path = this.sessions.get((handle & ~15) >>> 0)?.paths.find(candidate => candidate.path === (handle & 15))
+    const mtu = (path && carriedBy(path)) || conf.mtu
+    this.reconciler.want({ kind: 'path-conf', handle, value: { ...conf, handle, mtu } })
+  }
+
+  /** What the path was found to carry, outer headers included; 0: it is of no use. Its peer follows. */
+  setPathMtu(sid: number, id: number, mtu: number): void {
+    const session = this.sessions.get(sid)
+    const path = session?.paths.find(candidate => candidate.path === id)
+    if (!session || !path) return
+    path.carries = Math.min(mtu, path.mtu)
+    const conf = this.pathConf(handleOf(sid, id))
+    if (conf) this.setPathConf(handleOf(sid, id), conf)
+    this.#fits.get(session.peer)?.()
+    this.save()
+  }
+
+  /** What was found of one session's paths holds for the session that replaces it. */
+  keepPathMtus(from: number, to: number): void {
+    for (const { path, link, carries } of this.sessions.get(from)?.paths ?? []) {
+      const follows = this.sessions.get(to)?.paths.some(next => next.path === path && next.link === link)
+      if (follows && carries !== undefined) this.setPathMtu(to, path, carries)
+    }
   }
 
   pathConf(handle: number): PathConf | undefined {
@@ -311,30 +335,43 @@ export class Node {
   wantPeer(index: number, sid: number, policyVersion: number, usable: (path: number) => boolean): void {
     const session = this.sessions.get(sid)
     if (!session) return
+    this.#fits.set(index, () => this.wantPeer(index, sid, policyVersion, usable))
     const known = session.paths.filter(({ path }) => this.pathConf(handleOf(sid, path)))
-    const paths = known.filter(({ path }) => usable(path))
-    const chosen = paths.length > 0 ? paths : known
-    const sizes = chosen.map(({ path, mtu }) => {
-      const family = this.pathConf(handleOf(sid, path))?.family === 6 ? 6 : 4
-      return { clear: clearMtu(mtu, family), secure: secureMtu(mtu, family) }
-    })
-    const clear = this.devices.mtu
+    const paths = wideEnough(known.filter(({ path }) => usable(path)))
+    const chosen = paths.length > 0 ? paths : wideEnough(known)
+    const sizes = chosen.map(path => ({
+      mtu: carriedBy(path),
+      family: this.pathConf(handleOf(sid, path.path))?.family === 6 ? (6 as const) : (4 as const),
+    }))
+    const { clear, secure } = innerSizes(sizes, this.devices.mtu)
     const [pathMask, pathBest] = [chosen.reduce((mask, { path }) => mask | (1 << path), 0), chosen[0]?.path ?? 0]
     const value: Peer = {
       sid,
       pathMask,
       pathBest,
       policyVersion,
-      mtuClear: Math.min(clear, ...sizes.map(size => size.clear)),
-      mtuSecure: Math.min(insideEsp(clear), ...sizes.map(size => size.secure)),
+      mtuClear: clear,
+      mtuSecure: secure,
       flags: session.esp ? ABI_PEER_F_ESP : 0,
       steering: plainSteering(pathBest, pathMask),
       reserved: [0n, 0n],
     }
     this.reconciler.want({ kind: 'peer', index, value })
+    this.#fitRoute(sid, clear)
+  }
+
+  /** The node's own packets, and the kernel where it fragments ESP, know sizes by the route to the peer: its own where that of all is too wide. */
+  #fitRoute(sid: number, mtu: number): void {
+    const session = this.reconciler.desired(`session ${sid}`)
+    if (session?.kind !== 'session') return
+    const route = peerRoute(this.devices, formatBe32(session.value.vaddrRemote), mtu)
+    if (mtu < this.devices.mtu) this.reconciler.want(route)
+    else this.reconciler.drop(keyOf(route))
   }
 
   dropPeer(index: number, vaddr: string): void {
+    this.#fits.delete(index)
+    this.reconciler.drop(keyOf(peerRoute(this.devices, vaddr, 0)))
     this.reconciler.drop(`vaddr ${vaddr}`)
     this.reconciler.drop(`peer ${index}`)
   }

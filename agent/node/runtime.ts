@@ -22,6 +22,7 @@ const pathSchema = z.object({
   spiIn: z.int(),
   spiOut: z.int(),
   mtu: z.int(),
+  carries: z.int().optional(),
   toPeerMbps: z.number().optional(),
   fromPeerMbps: z.number().optional(),
   backup: z.boolean().optional(),

@@ -209,6 +209,8 @@ export async function observe(
   const found: Resource[] = []
   for (const value of await port.network.addresses())
     if (value.ifindex === own.mp0) found.push({ kind: 'address', value })
+  for (const value of await port.network.routes())
+    if (value.ifindex === own.mp0 && value.destination.endsWith('/32')) found.push({ kind: 'route', value })
   for (const value of await port.network.rules()) if (value.table === own.table) found.push({ kind: 'rule', value })
   for (const [sid, value] of maps.sessions.entries()) found.push({ kind: 'session', sid, value })
   for (const [index, value] of maps.peers.entries()) found.push({ kind: 'peer', index, value })

@@ -6,7 +6,7 @@
 
 import type { FakeKernel } from '../../agent/kernel/fake.ts'
 import { type ByteStream, type DatagramSocket, type Endpoint, NetError, type NetPort } from '../../agent/mp/net.ts'
-import { eventType } from '../../schema/abi.gen.ts'
+import { eventType, mpTriggerCodec } from '../../schema/abi.gen.ts'
 import { formatAddress } from '../../schema/address.ts'
 
 interface Station {
@@ -35,6 +35,8 @@ export class World {
   loses: (packet: Uint8Array, from: string, to: string) => boolean = () => false
   /** Pairs of stations that the network does not join at present. */
   readonly #severed = new Set<string>()
+  /** Largest packet that gets from one station to another, outer headers included. */
+  width: (from: string, to: string) => number = () => 1500
   /** Datagrams delivered, for figures. */
   delivered = 0
 
@@ -152,7 +154,7 @@ export class World {
   #send(from: Station, local: Endpoint, packet: Uint8Array, to: Endpoint): void {
     if (!from.alive) return
     const target = this.#byAddress.get(to.address)
-    if (!target) return void this.#probe(from, to.address, packet[0] ?? 0)
+    if (!target) return void this.#probe(from, to.address, packet)
     if (!this.#joined(from, target)) return
     if (target.inbox.length >= SOCKET_QUEUE || this.loses(packet, from.name, target.name)) return
     const copy = Uint8Array.from(packet)
@@ -170,12 +172,15 @@ export class World {
   }
 
   /** A probe goes there and back when both dataplanes know the session and the path. */
-  #probe(from: Station, vaddr: string, path: number): void {
+  #probe(from: Station, vaddr: string, trigger: Uint8Array): void {
+    const { path, round, size } = mpTriggerCodec.decode(trigger)
     const there = this.#carry(from, vaddr, path)
     const session = this.#sessionTo(from, vaddr)
-    if (!there || !session) return
+    if (!there || !session || size > this.width(from.name, there.name)) return
     heard(there.kernel, session.remoteSid | path)
+    if (size > this.width(there.name, from.name)) return
     heard(from.kernel, session.sid | path)
+    if (round > 0) probed(from.kernel, session.sid | path, round, Math.max(size, SMALLEST_PROBE))
   }
 
   #sessionTo(from: Station, vaddr: string) {
@@ -228,6 +233,18 @@ function heard(kernel: FakeKernel, handle: number): void {
     kernel
       .maps()
       ?.pathState.set(handle >>> 0, { ...state, lastRxNs: kernel.monotonic(), rxPackets: state.rxPackets + 1n })
+}
+
+/** Outer IPv4, UDP and MP headers, and the trigger in its own. */
+const SMALLEST_PROBE = 112
+
+/** What bpf/path/trigger.h does with a reply. */
+function probed(kernel: FakeKernel, handle: number, round: number, size: number): void {
+  const states = kernel.maps()?.pathState
+  const state = states?.get(handle >>> 0)
+  if (!state) return
+  const largest = state.probedSize >>> 16 === round ? Math.max(size, state.probedSize & 0xffff) : size
+  states?.set(handle >>> 0, { ...state, probedSize: ((round << 16) | largest) >>> 0 })
 }
 
 /** TCP as far as an agent can tell: ordered bytes while packets get through, held back while they do not. */
