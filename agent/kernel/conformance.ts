@@ -5,6 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { dataplaneConformance } from './conformance/dataplane.ts'
 import { networkConformance } from './conformance/network.ts'
+import { queueConformance } from './conformance/queues.ts'
 import { routeConformance } from './conformance/routes.ts'
 import { xfrmConformance } from './conformance/xfrm.ts'
 import { KernelError } from './error.ts'
@@ -52,6 +53,7 @@ export function kernelConformance(name: string, esp: boolean, make: () => Machin
     })
 
     networkConformance(current)
+    queueConformance(current)
     routeConformance(current)
     dataplaneConformance(current)
     xfrmConformance(current, esp)

@@ -27,6 +27,18 @@ import {
 import { Monitor } from './netlink/monitor.ts'
 import { getNeighbours, neighbourMessage, parseNeighbour, RTM_GETNEIGH, RTM_NEWNEIGH } from './netlink/neighbour.ts'
 import {
+  newClass,
+  newQdisc,
+  parseClass,
+  parseQdisc,
+  queuePlace,
+  RTM_DELQDISC,
+  RTM_GETQDISC,
+  RTM_GETTCLASS,
+  RTM_NEWQDISC,
+  RTM_NEWTCLASS,
+} from './netlink/qdisc.ts'
+import {
   getRoutes,
   parseRoutes,
   RT_TABLE_MAIN,
@@ -37,6 +49,7 @@ import {
 } from './netlink/route.ts'
 import { getRules, parseRule, RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, ruleMessage } from './netlink/rule.ts'
 import type { Address, Link, LinkSpec, Neighbour, Network, NetworkChange, Route, Rule } from './port.ts'
+import type { HtbClass, Qdisc, QdiscSpec } from './queueing.ts'
 
 const NETLINK_ROUTE = 0
 const NETLINK_GENERIC = 16
@@ -129,6 +142,29 @@ export class LinuxNetwork implements Network {
   async replaceNeighbour(neighbour: Neighbour): Promise<void> {
     const object = `neighbour ${neighbour.address} of device ${neighbour.ifindex}`
     await this.#send(RTM_NEWNEIGH, neighbourMessage(neighbour), 'replace', object, NLM_F_CREATE | NLM_F_REPLACE)
+  }
+
+  async qdiscs(): Promise<Qdisc[]> {
+    return (await this.#dump(RTM_GETQDISC, queuePlace({ ifindex: 0 }), 'qdiscs')).map(parseQdisc)
+  }
+
+  async replaceQdisc(spec: QdiscSpec): Promise<void> {
+    const object = `qdisc ${spec.kind} of device ${spec.ifindex}`
+    await this.#send(RTM_NEWQDISC, newQdisc(spec), 'replace', object, NLM_F_CREATE | NLM_F_REPLACE)
+  }
+
+  async deleteQdisc(place: { ifindex: number; parent: number }): Promise<void> {
+    await this.#send(RTM_DELQDISC, queuePlace(place), 'delete', `qdisc of device ${place.ifindex}`)
+  }
+
+  async classes(ifindex: number): Promise<Omit<HtbClass, 'burst'>[]> {
+    const messages = await this.#dump(RTM_GETTCLASS, queuePlace({ ifindex }), `classes of device ${ifindex}`)
+    return messages.map(parseClass).filter(each => each !== undefined)
+  }
+
+  async replaceClass(htbClass: HtbClass): Promise<void> {
+    const object = `class ${htbClass.handle.toString(16)} of device ${htbClass.ifindex}`
+    await this.#send(RTM_NEWTCLASS, newClass(htbClass), 'replace', object, NLM_F_CREATE | NLM_F_REPLACE)
   }
 
   watch(listener: (change: NetworkChange) => void): () => void {

@@ -20,6 +20,7 @@ import type {
 } from '../../schema/abi.gen.ts'
 import type { KernelError } from './error.ts'
 import type { FibKey } from './fib-key.ts'
+import type { Queueing } from './queueing.ts'
 import type { MapSizes } from './sizes.ts'
 
 /** One BPF map, typed by its generated codecs. All calls are synchronous system calls. */
@@ -264,7 +265,7 @@ export interface TunnelPolicy {
   ifId: number
 }
 
-export interface Network {
+export interface Network extends Queueing {
   links(): Promise<Link[]>
   createLink(spec: LinkSpec): Promise<Link>
   deleteLink(ifindex: number): Promise<void>

@@ -4,8 +4,11 @@
  */
 import { parseAddress } from '../../schema/address.ts'
 import type { Address, KernelPort, Link } from '../kernel/port.ts'
+import type { Logger } from '../log.ts'
 import type { DatagramSocket, Endpoint, NetPort } from '../mp/net.ts'
+import { ensureLinkRoutes } from './link-routes.ts'
 import { segmenterName } from './offload-devices.ts'
+import { Queues } from './queues.ts'
 
 export interface WanConfig {
   name: string
@@ -80,6 +83,7 @@ export class WanLinks {
   readonly #net: NetPort
   readonly #port: number
   readonly #onPacket: (packet: Uint8Array, arrival: Arrival) => void
+  readonly #queues: Queues
   readonly #sockets = new Map<string, { ifindex: number; socket: DatagramSocket }>()
   #links: WanLink[] = []
   #closed = false
@@ -89,6 +93,7 @@ export class WanLinks {
     kernel: KernelPort
     net: NetPort
     port: number
+    log: Logger
     onPacket: (packet: Uint8Array, arrival: Arrival) => void
   }) {
     this.#wan = options.wan
@@ -96,6 +101,7 @@ export class WanLinks {
     this.#net = options.net
     this.#port = options.port
     this.#onPacket = options.onPacket
+    this.#queues = new Queues(options.kernel.network, options.log)
   }
 
   get links(): readonly WanLink[] {
@@ -110,9 +116,12 @@ export class WanLinks {
     return this.#links.find(link => link.addresses.some(own => own.address === address))
   }
 
-  /** Reads the kernel's state again. Throws when a socket cannot be had for another reason than an address that is not there yet. */
+  /** Reads the kernel's state again, and gives each link its routes and queues. Throws when a socket cannot be had for another reason than an address that is not there yet. */
   async refresh(): Promise<void> {
-    this.#links = wanLinks(this.#wan, await this.#kernel.network.links(), await this.#kernel.network.addresses())
+    const { network } = this.#kernel
+    this.#links = wanLinks(this.#wan, await network.links(), await network.addresses())
+    await ensureLinkRoutes(network, this.#wan, this.#links)
+    await this.#queues.refresh(this.#links)
     const wanted = new Map(
       this.#links.flatMap(({ ifindex, addresses }) => addresses.map(({ address }) => [address, ifindex] as const)),
     )

@@ -31,7 +31,6 @@ import { type Devices, ensureDevices, mpMtu, peerRoute, relaxReversePath, TABLE,
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { FlowSweeper } from './flow-sweeper.ts'
-import { ensureLinkRoutes } from './link-routes.ts'
 import { type Arrival, type WanLink, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { ensureGather, ensureSegmenters } from './offload-devices.ts'
@@ -108,6 +107,7 @@ export class Node {
       kernel,
       net: options.net,
       port: ABI_MP_PORT,
+      log,
       onPacket: options.onHandshakePacket,
     })
     let node: Node | undefined
@@ -130,7 +130,6 @@ export class Node {
     const { config, kernel, log } = options
     const { dataplane, capabilities, wan } = open
     await wan.refresh()
-    await ensureLinkRoutes(kernel.network, config.wan, wan.links)
     const hosts = config.lan.length > 0
     if (hosts && (await ensureSegmenters(kernel, wan.links, log))) await wan.refresh()
     const gather = hosts ? await ensureGather(kernel) : undefined
@@ -190,7 +189,6 @@ export class Node {
   /** Call after the network changed: devices of links that came, sockets, reverse-path filters. */
   async refreshWan(): Promise<void> {
     await this.wan.refresh()
-    await ensureLinkRoutes(this.kernel.network, this.config.wan, this.wan.links)
     if (this.#gather && (await ensureSegmenters(this.kernel, this.wan.links, this.log))) await this.wan.refresh()
     this.#wantAttachments()
     const mtu = mpMtu(this.wan.links)
@@ -205,8 +203,10 @@ export class Node {
    * Whether wan_xdp is on the device, after a try. Only a gateway has packets for it, and a driver without native XDP is none to log every
    * second. On a veth it would take TSO from the other end, which in turn has to poll, or frames are lost.
    */
-  #takesXdp({ ifindex, kind, name }: WanLink): boolean {
+  #takesXdp({ ifindex, kind, name, upMbps }: WanLink): boolean {
     const { xdp } = this.config
+    // Frames would pass the link's queues by.
+    if (upMbps !== undefined) return false
     const asked = this.#relays && (xdp === 'on' || (xdp === 'auto' && kind !== 'veth'))
     if (!asked || this.#withoutXdp.has(ifindex)) return false
     try {

@@ -9,8 +9,8 @@ import { spawnSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openLinuxKernel } from '../../agent/kernel/linux.ts'
 import type { KernelPort } from '../../agent/kernel/port.ts'
+import { silent } from '../../agent/log.ts'
 import { linuxNet } from '../../agent/mp/net.ts'
-import { ensureLinkRoutes } from '../../agent/node/link-routes.ts'
 import { type WanConfig, WanLinks } from '../../agent/node/links.ts'
 import { enterFreshNamespace } from './namespace.ts'
 
@@ -51,6 +51,7 @@ beforeEach(() => {
     kernel,
     net: linuxNet,
     port: PORT,
+    log: silent,
     onPacket: () => {},
   })
 })
@@ -67,7 +68,7 @@ describe('handshake sockets', () => {
     ['fd01::2', FAR6, 'wan0'],
     ['fd02::2', FAR6, 'wan1'],
   ])('send from %s to %s by %s, whatever the default route prefers', async (from, to, device) => {
-    await refresh()
+    await links.refresh()
     expect(await leavesBy(from, to)).toEqual([device])
   })
 
@@ -91,6 +92,7 @@ describe('handshake sockets', () => {
       kernel,
       net: linuxNet,
       port: PORT,
+      log: silent,
       onPacket: (packet, { link, from }) => heard.push(`${link.name} ${from.address} ${Buffer.from(packet)}`),
     })
     await links.refresh()
@@ -139,43 +141,38 @@ describe('IPv6 routes of a link', () => {
 
   it('lead out of it, although the other is preferred', async () => {
     expect(route('wan1', 'fd02::2')).toContain('dev wan0')
-    await refresh()
+    await links.refresh()
     expect(route('wan1', 'fd02::2')).toContain('via fd02::1 dev wan1')
     expect(route('wan0', 'fd01::2')).toContain('via fd01::1 dev wan0')
     expect(run('ip -6 route get fd02::77 oif wan1 from fd02::2')).not.toContain('via')
   })
 
   it('follow a new router, and a link that was down', async () => {
-    await refresh()
+    await links.refresh()
     run('ip -6 route replace default via fd02::9 dev wan1 metric 200')
-    await refresh()
+    await links.refresh()
     expect(route('wan1', 'fd02::2')).toContain('via fd02::9 dev wan1')
     run('ip link set wan1 down')
-    await refresh()
+    await links.refresh()
     run('ip link set wan1 up')
     run('ip addr replace fd02::2/64 dev wan1 nodad')
     run('ip -6 route add default via fd02::1 dev wan1 metric 200')
-    await refresh()
+    await links.refresh()
     expect(route('wan1', 'fd02::2')).toContain('via fd02::1 dev wan1')
   })
 
   it('have tables of their own while there are two such links, and one agent after the other uses the same', async () => {
-    await refresh()
+    await links.refresh()
     const once = run('ip -6 route show table all')
-    await refresh()
+    await links.refresh()
     expect(run('ip -6 route show table all')).toBe(once)
     expect(tables()).toEqual(['oif wan0 lookup 2427', 'oif wan1 lookup 2428'])
     run('ip link del wan1')
-    await refresh()
+    await links.refresh()
     expect(tables()).toBeNull()
     expect(run('ip -6 route show table all')).not.toContain('table 242')
   })
 })
-
-async function refresh(): Promise<void> {
-  await links.refresh()
-  await ensureLinkRoutes(kernel.network, WAN, links.links)
-}
 
 function usable() {
   return Object.fromEntries(links.links.map(link => [link.name, link.usable]))

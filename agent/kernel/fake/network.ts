@@ -2,6 +2,8 @@
 import { formatPrefix, networkBytes, parseAddress } from '../../../schema/address.ts'
 import { KernelError } from '../error.ts'
 import type { Address, Link, LinkSpec, Neighbour, Network, NetworkChange, Route, Rule } from '../port.ts'
+import type { HtbClass, Qdisc, QdiscSpec } from '../queueing.ts'
+import { FakeQueues } from './queues.ts'
 import { FakeRoutes } from './routes.ts'
 import { FakeSysctls } from './sysctl.ts'
 
@@ -26,6 +28,7 @@ export class FakeNetwork implements Network {
     change => this.#notify(change),
   )
   readonly #sysctls = new FakeSysctls(name => this.#byName(name) !== undefined)
+  readonly #queues = new FakeQueues((operation, ifindex) => void this.#require(operation, ifindex))
   #nextIfindex = 1
 
   constructor(esp: boolean) {
@@ -90,6 +93,7 @@ export class FakeNetwork implements Network {
     for (const gone of [...above, ifindex, ...(link.peer === undefined ? [] : [link.peer])]) {
       this.#links.delete(gone)
       this.#routes.flush(gone)
+      this.#queues.flush(gone)
       deleteWhere(this.#addresses, address => address.ifindex === gone)
       deleteWhere(this.#neighbours, neighbour => neighbour.ifindex === gone)
       this.#notify({ what: 'link', ifindex: gone })
@@ -173,6 +177,26 @@ export class FakeNetwork implements Network {
     this.#require('replace neighbour of', neighbour.ifindex)
     this.#neighbours.set(`${neighbour.ifindex} ${neighbour.address}`, { ...neighbour })
     this.#notify({ what: 'neighbour', ifindex: neighbour.ifindex })
+  }
+
+  async qdiscs(): Promise<Qdisc[]> {
+    return this.#queues.list()
+  }
+
+  async replaceQdisc(spec: QdiscSpec): Promise<void> {
+    this.#queues.replace(spec)
+  }
+
+  async deleteQdisc(place: { ifindex: number; parent: number }): Promise<void> {
+    this.#queues.delete(place)
+  }
+
+  async classes(ifindex: number): Promise<Omit<HtbClass, 'burst'>[]> {
+    return this.#queues.classes(ifindex)
+  }
+
+  async replaceClass(htbClass: HtbClass): Promise<void> {
+    this.#queues.replaceClass(htbClass)
   }
 
   watch(listener: (change: NetworkChange) => void): () => void {

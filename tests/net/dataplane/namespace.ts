@@ -51,6 +51,20 @@ export class Namespace implements Disposable {
     }
   }
 
+  /** Runs asynchronous code with this thread inside, and with it whatever else the thread does until then. */
+  async within<T>(action: () => Promise<T>): Promise<T> {
+    const home = openSync('/proc/thread-self/ns/net', 'r')
+    const target = openSync(this.#path, 'r')
+    try {
+      checkErrno(setns(target, CLONE_NEWNET), 'enter', this.name)
+      return await action()
+    } finally {
+      checkErrno(setns(home, CLONE_NEWNET), 'leave', this.name)
+      closeSync(target)
+      closeSync(home)
+    }
+  }
+
   ifindex(device: string): number {
     const [link] = JSON.parse(this.run(`ip -j link show dev ${device}`)) as { ifindex: number }[]
     if (!link) throw new Error(`no device ${device} in ${this.name}`)
