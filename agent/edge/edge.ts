@@ -90,7 +90,9 @@ export class Edge {
       changed: gateway => this.#reconsider(gateway),
       gone: gateway => this.#forget(gateway),
     })
-    this.quality = new GatewayQuality(node, this.gateways)
+    this.quality = new GatewayQuality(node, this.gateways, ({ addresses }, path) => {
+      if (addresses) this.#prober.probe(addresses.vaddrLocal, addresses.vaddrRemote, path)
+    })
     this.table = new EdgeTable(gateways => this.quality.choice.share(gateways))
   }
 

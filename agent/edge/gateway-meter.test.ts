@@ -6,11 +6,11 @@ import { GatewayMeter } from './gateway-meter.ts'
 const path = (change: Partial<PathState>): PathState => ({ ...zeroPathState(), handle: 0x10, ...change })
 const rtt = (ms: number, change: Partial<PathState> = {}) => path({ srttUs: 1000 * ms, ...change })
 
-/** A path that carries 100 packets a second each way, of which the given shares are lost. */
+/** A path that carries 1,000 packets a second each way, of which the given shares are lost. */
 function* busy(handle: number, rttMs: number, lostOut: number, lostIn: number): Generator<PathState, never> {
   for (let second = 1; ; second++) {
-    const came = (share: number) => BigInt(Math.round(100 * second * (1 - share)))
-    const sent = BigInt(100 * second)
+    const came = (share: number) => BigInt(Math.round(1000 * second * (1 - share)))
+    const sent = BigInt(1000 * second)
     const told = { toldHighest: sent, toldPackets: came(lostOut) }
     yield rtt(rttMs, { handle, ...told, rxHighest: sent, rxPackets: came(lostIn) })
   }
@@ -55,7 +55,7 @@ test.each([
 test('few packets tell nothing of loss, and new keys do not look like one', () => {
   const meter = new GatewayMeter()
   meter.take(0, [rtt(30, { toldHighest: 1n, toldPackets: 1n })])
-  meter.take(1000, [rtt(30, { toldHighest: 15n, toldPackets: 2n })])
+  meter.take(1000, [rtt(30, { toldHighest: 45n, toldPackets: 2n })])
   expect(meter.value).toBeCloseTo(30)
   const states = busy(0x10, 30, 0, 0)
   for (let now = 2000; now < 4000; now += 1000) meter.take(now, [states.next().value])
@@ -63,6 +63,16 @@ test('few packets tell nothing of loss, and new keys do not look like one', () =
   const renewed = busy(0x20, 30, 0, 0)
   for (let now = 4000; now < 8000; now += 1000) meter.take(now, [renewed.next().value])
   expect(meter.value).toBeLessThan(31)
+})
+
+test('tells when its round trip is an old one', () => {
+  const meter = new GatewayMeter()
+  const fresh = [1, 1, 2, 0].map((probeReplies, second) => {
+    meter.take(1000 * second, [rtt(30, { probeReplies })])
+    return meter.fresh
+  })
+  // The last is of a new session, which begins at nothing.
+  expect(fresh).toEqual([true, false, true, true])
 })
 
 test('begins anew after a silence', () => {

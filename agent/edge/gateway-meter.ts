@@ -12,7 +12,9 @@ import type { PathState } from '../../schema/abi.gen.ts'
 const SMOOTHING_MS = 5000
 const LOSS_MEMORY_MS = 10_000
 /** Fewer packets tell nothing of loss. */
-const LEAST_PACKETS = 20
+const LEAST_PACKETS = 50
+/** What may be on its way from one counter to the other when both are read. */
+const SLACK_PACKETS = 2
 const MS_PER_LOST_PERCENT = 100
 /** `jitter_us` is kept times 16 (RFC 3550, A.8). */
 const JITTER_SCALE = 16
@@ -40,7 +42,8 @@ class Loss {
 
   /** 0 to 1; 0 while nothing is known. */
   get share(): number {
-    return this.#sent < LEAST_PACKETS ? 0 : Math.min(1, Math.max(0, 1 - this.#came / this.#sent))
+    const missing = this.#sent - this.#came - SLACK_PACKETS
+    return this.#sent < LEAST_PACKETS ? 0 : Math.min(1, Math.max(0, missing / this.#sent))
   }
 }
 
@@ -48,16 +51,26 @@ export class GatewayMeter {
   readonly #losses = new Map<number, { out: Loss; in: Loss }>()
   #taken: number | undefined
   #value: number | undefined
+  #replies = 0
+  #fresh = false
 
   /** ms; undefined: not measured yet. */
   get value(): number | undefined {
     return this.#value
   }
 
+  /** A path has answered a probe between the last two looks. */
+  get fresh(): boolean {
+    return this.#fresh
+  }
+
   /** @param now ms, monotonic. @param states of the paths that are in use; what is not among them any more is forgotten */
   take(now: number, states: readonly PathState[]): void {
     const passed = this.#taken === undefined ? Number.POSITIVE_INFINITY : Math.max(0, now - this.#taken)
     this.#taken = now
+    const replies = states.reduce((sum, { probeReplies }) => sum + probeReplies, 0)
+    this.#fresh = replies !== this.#replies
+    this.#replies = replies
     const keep = Math.exp(-passed / LOSS_MEMORY_MS)
     for (const handle of this.#losses.keys())
       if (!states.some(state => state.handle === handle)) this.#losses.delete(handle)

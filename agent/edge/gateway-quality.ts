@@ -21,17 +21,23 @@ export class GatewayQuality {
   readonly #meters = new WeakMap<Uplink, GatewayMeter>()
   readonly choice = new GatewayChoice(gateway => this.#standing(gateway))
 
-  constructor(node: Node, list: GatewayList) {
+  readonly #ask: (uplink: Uplink, path: number) => void
+
+  /** @param ask sends a probe: its answer gives the round trip */
+  constructor(node: Node, list: GatewayList, ask: (uplink: Uplink, path: number) => void) {
     this.#node = node
     this.#list = list
+    this.#ask = ask
   }
 
   /** Every second. @returns true when routes must be decided anew */
   measure(): boolean {
     for (const uplink of this.#list.uplinks.values()) {
       const meter = this.#meterOf(uplink)
-      if (uplink.usable) meter.take(this.#node.now(), this.#livePaths(uplink))
-      else meter.reset()
+      if (!uplink.usable) meter.reset()
+      else meter.take(this.#node.now(), this.#livePaths(uplink))
+      // What carries nothing is seldom asked otherwise, and old figures would keep it from carrying something.
+      if (uplink.usable && !meter.fresh) this.#askAll(uplink)
     }
     return this.choice.reconsider()
   }
@@ -63,6 +69,10 @@ export class GatewayQuality {
     const meter = this.#meters.get(uplink) ?? new GatewayMeter()
     this.#meters.set(uplink, meter)
     return meter
+  }
+
+  #askAll(uplink: Uplink): void {
+    for (const { path } of this.#node.sessions.get(uplink.sid)?.paths ?? []) this.#ask(uplink, path)
   }
 
   #livePaths(uplink: Uplink): PathState[] {

@@ -7,6 +7,7 @@ import { activate } from '../../agent/intent/activate.ts'
 import { ABI_MP_PORT } from '../../schema/abi.gen.ts'
 import { Orchestrator } from './orchestrator.ts'
 import { buildProgram, type Program } from './program.ts'
+import type { LabDir } from './record.ts'
 import type { Site } from './site.ts'
 import { buildTools } from './tools.ts'
 import { type AgentNode, addressOf, familyOf, isAgent, lanPrefixes } from './topology.ts'
@@ -16,6 +17,8 @@ export interface HeadquartersOptions {
   readonly enterprises?: readonly string[]
   /** Address families of the WAN that gateways offer; default both */
   readonly families?: readonly (4 | 6)[]
+  /** nodes that are left out for now */
+  readonly later?: readonly string[]
 }
 
 export interface Enrolled {
@@ -41,11 +44,12 @@ export async function openHeadquarters(site: Site, options: HeadquartersOptions)
     const nodes = topology.nodes
       .filter(isAgent)
       .filter(node => node.kind === 'gateway' || enterprises.includes(node.enterprise))
+      .filter(node => !options.later?.includes(node.name))
     const enrolled: Enrolled[] = []
     // Gateways first: an edge's first state then has its gateway list.
     for (const kind of ['gateway', 'edge'] as const)
       for (const node of nodes.filter(each => each.kind === kind))
-        enrolled.push(await enrol(site, orchestrator, node, options.families ?? [4, 6]))
+        enrolled.push(await enrol(site.dir, orchestrator, node, options.families ?? [4, 6]))
     return { program, orchestrator, enrolled }
   } finally {
     await orchestrator.disconnect()
@@ -53,8 +57,8 @@ export async function openHeadquarters(site: Site, options: HeadquartersOptions)
 }
 
 /** Creates the node in the orchestrator and activates it. Private keys are made here and lie in the lab's own folder. */
-async function enrol(
-  { dir }: Site,
+export async function enrol(
+  dir: LabDir,
   { admin, port }: Orchestrator,
   node: AgentNode,
   families: readonly (4 | 6)[],

@@ -20,6 +20,8 @@ export interface Scenario {
   readonly about: string
   /** A file of vagrant/topologies; default two-branches. */
   readonly topology?: string
+  /** Nodes that there are not at first: `system.add`. */
+  readonly later?: readonly string[]
   /** Whose edges take part; fewer start sooner. */
   readonly enterprises: readonly string[]
   readonly timers?: NonNullable<AgentConfigInput['timers']>

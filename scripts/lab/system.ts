@@ -3,7 +3,7 @@ import { cpSync } from 'node:fs'
 import type { AgentConfigInput } from '../../agent/config.ts'
 import { Agent, type Configure } from './agent.ts'
 import { LabError } from './error.ts'
-import type { Headquarters } from './headquarters.ts'
+import { type Enrolled, enrol, type Headquarters } from './headquarters.ts'
 import type { Lab } from './lab.ts'
 import type { ExecResult, Machine } from './machine.ts'
 import { namespacePath, ORCHESTRATOR_ADDRESS } from './network.ts'
@@ -11,6 +11,7 @@ import type { Orchestrator } from './orchestrator.ts'
 import { LabProcess } from './process.ts'
 import { installProgram } from './program.ts'
 import { FORWARD } from './tools.ts'
+import { findNode, isAgent } from './topology.ts'
 import { until } from './until.ts'
 
 export interface SystemOptions {
@@ -27,7 +28,9 @@ export class System {
   readonly lab: Lab
   readonly orchestrator: Orchestrator
   readonly #program: readonly string[]
-  readonly agents: readonly Agent[]
+  readonly #agents: Agent[] = []
+  readonly #make: (enrolled: Enrolled) => Agent
+  readonly #families: readonly (4 | 6)[]
 
   /** Resolves when every edge has its tunnel to every gateway; VPNs are off. @throws LabError */
   static async start(lab: Lab, headquarters: Headquarters, options: SystemOptions): Promise<System> {
@@ -36,22 +39,43 @@ export class System {
       installProgram(headquarters.program, lab.machine),
       openDoor(lab, orchestrator.port),
     ])
-    const agents = enrolled.map(({ node, identity }) => {
+    const make = ({ node, identity }: Enrolled) => {
       const agent = new Agent(lab, node, { ...options, program, port: orchestrator.port })
       cpSync(identity, agent.stateDir, { recursive: true })
       return agent
-    })
-    const system = new System(lab, headquarters, agents)
-    await Promise.all(agents.map(agent => agent.start()))
+    }
+    const system = new System(lab, headquarters, make, options.families)
+    system.#agents.push(...enrolled.map(make))
+    await Promise.all(system.agents.map(agent => agent.start()))
     await Promise.all(system.edges.map(edge => system.connected(edge)))
     return system
   }
 
-  private constructor(lab: Lab, { orchestrator, program }: Headquarters, agents: readonly Agent[]) {
+  private constructor(
+    lab: Lab,
+    { orchestrator, program }: Headquarters,
+    make: (enrolled: Enrolled) => Agent,
+    families: readonly (4 | 6)[] = [4, 6],
+  ) {
     this.lab = lab
     this.orchestrator = orchestrator
     this.#program = program.words
-    this.agents = agents
+    this.#make = make
+    this.#families = families
+  }
+
+  get agents(): readonly Agent[] {
+    return this.#agents
+  }
+
+  /** A node that was left out so far gets its identity, and runs. @throws LabError */
+  async add(name: string): Promise<void> {
+    const node = findNode(this.lab.topology, name)
+    if (!isAgent(node)) throw new LabError('input', `${name} is no node that runs an agent`)
+    const agent = this.#make(await enrol(this.lab.dir, this.orchestrator, node, this.#families))
+    this.#agents.push(agent)
+    await agent.start()
+    await Promise.all(this.edges.map(edge => this.connected(edge)))
   }
 
   get edges(): Agent[] {

@@ -67,7 +67,9 @@ describe('a topology file', () => {
   })
 
   it('that does not exist is named with those that do', () => {
-    expect(() => readTopology('nowhere')).toThrow('no topology nowhere; there are: two-branches, two-links')
+    expect(() => readTopology('nowhere')).toThrow(
+      'no topology nowhere; there are: two-branches, two-gateways, two-links',
+    )
   })
 })
 

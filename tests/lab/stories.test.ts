@@ -11,7 +11,13 @@ import { describe, expect, it } from 'vitest'
 import { REPO } from '../../scripts/guest/rundir.ts'
 import { SCENARIOS } from '../../scripts/lab/scenarios/index.ts'
 
-const FEWER: Readonly<Record<string, string>> = { rekey: '50', mtu: '10', 'two-tenants': '2000', 'instant-vpn': '5' }
+const FEWER: Readonly<Record<string, string>> = {
+  gateways: '10',
+  rekey: '50',
+  mtu: '10',
+  'two-tenants': '2000',
+  'instant-vpn': '5',
+}
 
 type Told = { readonly code: number; readonly lines: readonly Record<string, unknown>[] }
 

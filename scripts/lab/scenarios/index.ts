@@ -3,6 +3,7 @@ import type { Scenario } from '../scenario.ts'
 import { agentKill } from './agent-kill.ts'
 import { edgeKilled } from './edge-killed.ts'
 import { gatewayReset } from './gateway-reset.ts'
+import { gateways } from './gateways.ts'
 import { instantVpn } from './instant-vpn.ts'
 import { ipv6 } from './ipv6.ts'
 import { memory } from './memory.ts'
@@ -18,6 +19,7 @@ export const SCENARIOS: readonly Scenario[] = [
   twoTenants,
   agentKill,
   gatewayReset,
+  gateways,
   edgeKilled,
   rekey,
   orchestratorDown,
