@@ -119,11 +119,11 @@ struct nexthop_set {
 };
 
 /*
- * The FIB. Programs read `fib`, `fib_roots` and `fib_lines`; the agent's worker writes all four maps through shared memory. How a look-up goes is
+ * The FIB. Programs read `fib`; the agent's worker writes it and `fib_routes` through shared memory. How a look-up goes is
  * told in path/fib.h, how the maps are filled in agent/kernel/fib/.
  *
  * A *word* says what comes next for the addresses that reach it: kind << 29 | bits of the address that are matched there << 23 | place, in units
- * of 16 bytes from the start of fib_lines. A zeroed word is an answer: no route.
+ * of 16 bytes from the start of `fib`. A zeroed word is an answer: no route.
  */
 enum fib_kind {
 	FIB_ANSWER = 0,		/* bits 0 to 14: index into nexthops; 0: the VRF's default */
@@ -138,15 +138,19 @@ enum fib_kind {
 #define FIB_UNIT 16		/* bytes */
 #define FIB_LINE_BYTES 64
 #define FIB_DEEPER 0x8000	/* of a value: no answer; the low bits tell where the next word is, in words from the start of the structure */
-#define MAX_FIB_LINES 786432	/* of both halves: 48 MiB */
+#define MAX_FIB_BYTES (48 << 20) /* of `fib` */
+#define FIB_SLACK 4096		/* behind the halves: what begins below it may be read without a look at where it ends */
 
-/* One entry. A table is rebuilt in the half of the maps that does not answer, and one store of `roots` puts it in place. */
+/*
+ * What `fib` begins with; the roots of both halves follow, then the halves, then FIB_SLACK. A table is rebuilt in the half that does not answer, and
+ * one store of `roots` puts it in place.
+ */
 struct fib {
-	__u32 roots;		/* index of VRF 0 in fib_roots: 0 or `vrfs` */
-	__u32 vrfs;		/* in each half of fib_roots */
+	__u32 roots;		/* byte of VRF 0's root */
+	__u32 vrfs;		/* numbers are below this; 0: nobody has written here */
+	__u32 reserved[14];
 };
 
-/* Key: roots + VRF. */
 struct fib_root {
 	__u32 word4;
 	__u32 word6;

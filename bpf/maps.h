@@ -82,37 +82,21 @@ struct {
 	__type(value, struct nexthop_set);
 } nexthop_sets SEC(".maps");
 
+/*
+ * struct fib, the roots, and what their words lead to; path/fib.h says what is where. One entry, so that a look-up asks the map once and then reads
+ * by address. Its size is the node's (agent/kernel/sizes.ts), which no type can say.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, struct fib);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, MAX_FIB_BYTES);
 } fib SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 2 * MAX_VRFS);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, struct fib_root);
-} fib_roots SEC(".maps");
-
-/* What a word leads to, in cache lines; no part of the ABI as a whole, path/fib.h says what is where. */
-struct fib_line {
-	__u64 words[FIB_LINE_BYTES / 8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, MAX_FIB_LINES);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, struct fib_line);
-} fib_lines SEC(".maps");
+/* Bytes of `fib`: `.rodata.NAME` gets the size that map NAME is made with. The verifier takes it for a constant. */
+const volatile __u32 fib_bytes SEC(".rodata.fib") = MAX_FIB_BYTES;
 
 /* No program reads it; entry 0 stays empty. */
 struct {

@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xbdd5c95f8e0467ban
+export const ABI_HASH = 0xeab1d5fb680cd077n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -41,7 +41,8 @@ export const ABI_FAMILY_NONE = 0
 export const ABI_FAMILY_IPV4 = 4
 export const ABI_FAMILY_IPV6 = 6
 export const ABI_EVENT_HEAD = 64
-export const ABI_MAX_FIB_LINES = 786432
+export const ABI_MAX_FIB_BYTES = 50331648
+export const ABI_FIB_SLACK = 4096
 export const ABI_FIB_UNIT = 16
 export const ABI_FIB_LINE_BYTES = 64
 export const ABI_FIB_DEEPER = 32768
@@ -457,19 +458,21 @@ export const nexthopSetCodec: Codec<NexthopSet> = {
   },
 }
 
-/** struct fib, 8 bytes */
+/** struct fib, 64 bytes */
 export interface Fib {
   roots: number
   vrfs: number
+  reserved: number[]
 }
 
 export const fibCodec: Codec<Fib> = {
-  size: 8,
+  size: 64,
   encode: value => {
-    const bytes = new Uint8Array(8)
+    const bytes = new Uint8Array(64)
     const view = viewOf(bytes)
     view.setUint32(0, value.roots, true)
     view.setUint32(4, value.vrfs, true)
+    putU32s(view, 8, 14, value.reserved)
     return bytes
   },
   decode: bytes => {
@@ -477,6 +480,7 @@ export const fibCodec: Codec<Fib> = {
     return {
       roots: view.getUint32(0, true),
       vrfs: view.getUint32(4, true),
+      reserved: takeU32s(view, 8, 14),
     }
   },
 }

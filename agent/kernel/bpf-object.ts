@@ -34,8 +34,10 @@ export function loadObject(
   const opened = libbpf.withMessages(() => libbpf.objectOpenFile(path, null))
   const object = libbpf.checkPointer(opened.result, 'open', path, tail(opened.messages))
   try {
-    const declared = each(map => libbpf.objectNextMap(object, map)).filter(map => !libbpf.mapIsInternal(map))
+    const maps = each(map => libbpf.objectNextMap(object, map))
+    const declared = maps.filter(map => !libbpf.mapIsInternal(map))
     for (const map of declared) prepareMap(map, existing, sizes)
+    for (const map of maps) if (libbpf.mapIsInternal(map)) tellSize(map, sizes)
     const loaded = libbpf.withMessages(() => libbpf.objectLoad(object))
     libbpf.checkResult(loaded.result, 'load', path, tail(loaded.messages))
     return {
@@ -124,8 +126,21 @@ function prepareMap(map: bigint, existing: ReadonlyMap<string, number>, sizes: M
 
 function resize(map: bigint, sizes: MapSizes): void {
   const name = libbpf.mapName(map)
-  const entries = sizes[name]
-  if (entries !== undefined) libbpf.checkResult(libbpf.mapSetMaxEntries(map, entries), 'resize', `map ${name}`)
+  const size = sizes[name]
+  if (size === undefined) return
+  const set = libbpf.mapMaxEntries(map) === 1 ? libbpf.mapSetValueSize : libbpf.mapSetMaxEntries
+  libbpf.checkResult(set(map, size), 'resize', `map ${name}`)
+}
+
+const SIZE_OF = '.rodata.'
+
+/** A program that checks its reads against a map's size has it as a constant, in a section `.rodata.` and the map's name. */
+function tellSize(map: bigint, sizes: MapSizes): void {
+  const name = libbpf.mapName(map)
+  const size = name.startsWith(SIZE_OF) ? sizes[name.slice(SIZE_OF.length)] : undefined
+  if (size === undefined) return
+  const value = new Uint8Array(Uint32Array.of(size).buffer)
+  libbpf.checkResult(libbpf.mapSetInitialValue(map, value, value.length), 'set', name)
 }
 
 const BPF_MAP_TYPE_DEVMAP_HASH = 25

@@ -55,6 +55,13 @@ export const mapMaxEntries: (map: Pointer) => number = lib.func('uint32 bpf_map_
 export const mapSetMaxEntries: (map: Pointer, entries: number) => number = lib.func(
   'int bpf_map__set_max_entries(void *, uint32)',
 )
+export const mapSetValueSize: (map: Pointer, bytes: number) => number = lib.func(
+  'int bpf_map__set_value_size(void *, uint32)',
+)
+/** Of an internal map; `size` is that of its value. */
+export const mapSetInitialValue: (map: Pointer, value: Uint8Array, size: number) => number = lib.func(
+  'int bpf_map__set_initial_value(void *, const void *, size_t)',
+)
 export const mapFlags: (map: Pointer) => number = lib.func('uint32 bpf_map__map_flags(void *)')
 export const mapIsInternal: (map: Pointer) => boolean = lib.func('bool bpf_map__is_internal(void *)')
 export const mapReuseFd: (map: Pointer, fd: number) => number = lib.func('int bpf_map__reuse_fd(void *, int)')

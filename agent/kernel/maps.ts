@@ -1,12 +1,9 @@
 /** The node's maps by name: descriptors -> the typed `Maps` of the port, and the sums of its per-CPU counters. */
 import {
-  ABI_FIB_LINE_BYTES,
   COUNTERS,
   counterNames,
   DROP_REASONS,
   dropReasonNames,
-  fibCodec,
-  fibRootCodec,
   fibRouteCodec,
   nexthopCodec,
   nexthopSetCodec,
@@ -50,18 +47,11 @@ export function openMaps(fds: MapFds): Maps {
 
 /** @throws KernelError ENOENT when a map is missing, RangeError when one has another size than abi.h says */
 export function fibFds(fds: MapFds): FibFds {
-  const array = (name: string, size: number) => {
-    const fd = fdOf(fds, name)
-    const { valueSize, maxEntries } = mapShape(fd)
-    if (valueSize !== size) throw new RangeError(`map ${name} holds ${valueSize} bytes, not ${size}`)
-    return { fd, entries: maxEntries }
-  }
-  return {
-    fib: array('fib', fibCodec.size),
-    fib_roots: array('fib_roots', fibRootCodec.size),
-    fib_lines: array('fib_lines', ABI_FIB_LINE_BYTES),
-    fib_routes: array('fib_routes', fibRouteCodec.size),
-  }
+  const [fib, routes] = [fdOf(fds, 'fib'), fdOf(fds, 'fib_routes')]
+  const { valueSize, maxEntries } = mapShape(routes)
+  if (valueSize !== fibRouteCodec.size)
+    throw new RangeError(`map fib_routes holds ${valueSize} bytes, not ${fibRouteCodec.size}`)
+  return { fib: { fd: fib, bytes: mapShape(fib).valueSize }, fib_routes: { fd: routes, bytes: valueSize * maxEntries } }
 }
 
 /** Drop reason -> packets, zeros included. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The structures that fib.h goes through: where a word's lie, and the value of a bitmap or of ranges for the bits ahead. Structures of up to 64
- * bytes never cross a cache line. Places are checked by the map: damage costs a route, never more.
+ * bytes never cross a cache line. Places are checked where they are taken from a word: damage costs a route, never more.
  */
 #ifndef BRANCHLINE_FIB_BLOCK_H
 #define BRANCHLINE_FIB_BLOCK_H
@@ -12,25 +12,18 @@
 #define FIB_WORD_BITS(word) ((word) >> 23 & 0x3f)
 #define FIB_WORD_BYTE(word) (((word) & 0x7fffff) * FIB_UNIT)
 
-static __always_inline struct fib_line *fib_line(__u32 byte)
+/* All of `fib`, which begins with struct fib. */
+static __always_inline const __u8 *fib_memory(void)
 {
-	__u32 index = byte / FIB_LINE_BYTES;
+	__u32 index = 0;
 
-	return bpf_map_lookup_elem(&fib_lines, &index);
+	return bpf_map_lookup_elem(&fib, &index);
 }
 
-static __always_inline __u32 fib_word(__u32 byte)
+/* The word at a place; an answer, none, where there is no such place. */
+static __always_inline __u32 fib_word(const __u8 *memory, __u32 byte)
 {
-	struct fib_line *line = fib_line(byte);
-
-	return line ? ((__u32 *)line)[byte / 4 % 16] : 0;
-}
-
-static __always_inline __u16 fib_value(__u32 byte)
-{
-	struct fib_line *line = fib_line(byte);
-
-	return line ? ((__u16 *)line)[byte / 2 % 32] : 0;
+	return byte < fib_bytes - FIB_SLACK ? *(const __u32 *)(memory + byte) : 0;
 }
 
 /* Set bits, counted in parallel: BPF has no instruction for it (Knuth, The Art of Computer Programming 4A, 7.1.3). */
@@ -42,23 +35,24 @@ static __always_inline __u32 fib_popcount(__u64 x)
 	return x * 0x0101010101010101ULL >> 56;
 }
 
-static __always_inline __u16 fib_bitmap(__u32 byte, __u64 ahead)
+/* @slot: 0 to 63 */
+static __always_inline __u16 fib_bitmap(const __u8 *memory, __u32 byte, __u32 slot)
 {
-	struct fib_line *line = fib_line(byte);
+	const __u8 *block = memory + byte;
 
-	if (!line)
+	if (byte >= fib_bytes - FIB_SLACK)
 		return 0;
 	/* Bits up to the address's own, of which the first is always set: values begin behind the bitmap. */
-	return fib_value(byte + 6 + 2 * fib_popcount(line->words[byte / 8 % 8] << (63 - (ahead >> 58))));
+	return *(const __u16 *)(block + 6 + 2 * fib_popcount(*(const __u64 *)block << (63 - slot)));
 }
 
 /* How many of `count` bounds lie below the key. clang 14 would make branches of it, which random addresses mispredict. */
-static __always_inline __u32 fib_rank(const __u32 *bounds, __u32 count, __u64 key)
+static __always_inline __u32 fib_rank(const __u8 *bounds, __u32 count, __u64 key)
 {
 	__u32 rank = 0;
 
 	for (__u32 i = 0; i < count; i++) {
-		__u64 below = (__u64)bounds[i] - key;
+		__u64 below = (__u64)((const __u32 *)bounds)[i] - key;
 
 		asm("" : "+r"(below));
 		rank += below >> 63;
@@ -66,39 +60,28 @@ static __always_inline __u32 fib_rank(const __u32 *bounds, __u32 count, __u64 ke
 	return rank;
 }
 
-static __always_inline __u16 fib_short(__u32 byte, __u64 ahead)
+static __always_inline __u16 fib_one_line(const __u8 *line, __u64 key)
 {
-	struct fib_line *line = fib_line(byte);
-
-	return line ? fib_value(byte + 8 + 2 * fib_rank((__u32 *)&line->words[byte / 8 % 8 & 6], 2, ahead >> 32)) : 0;
+	return *(const __u16 *)(line + 40 + 2 * fib_rank(line, 10, key));
 }
 
-static __always_inline __u16 fib_one_line(__u32 byte, __u64 ahead)
-{
-	struct fib_line *line = fib_line(byte);
-
-	return line ? fib_value(byte + 40 + 2 * fib_rank((__u32 *)line, 10, ahead >> 32)) : 0;
-}
-
-static __always_inline __u16 fib_lines_of(__u32 byte, __u64 ahead)
-{
-	struct fib_line *line = fib_line(byte);
-
-	return line ? fib_one_line(byte + FIB_LINE_BYTES * (1 + fib_rank((__u32 *)line, 15, ahead >> 32)), ahead) : 0;
-}
-
-/* The value for the range that the bits ahead fall into. A global function, as those below: the verifier walks each once by itself. */
+/* The value for the range that the bits ahead fall into. A global function: the verifier walks it once by itself. */
 __noinline __u32 fib_ranges(__u32 word, __u64 ahead)
 {
+	const __u8 *memory = fib_memory(), *block;
 	__u32 byte = FIB_WORD_BYTE(word);
+	__u64 key = ahead >> 32;
 
+	if (!memory || byte >= fib_bytes - FIB_SLACK)
+		return 0;
+	block = memory + byte;
 	switch (FIB_WORD_KIND(word)) {
 	case FIB_SHORT:
-		return fib_short(byte, ahead);
+		return *(const __u16 *)(block + 8 + 2 * fib_rank(block, 2, key));
 	case FIB_LINE:
-		return fib_one_line(byte, ahead);
+		return fib_one_line(block, key);
 	case FIB_LINES:
-		return fib_lines_of(byte, ahead);
+		return fib_one_line(block + FIB_LINE_BYTES * (1 + fib_rank(block, 15, key)), key);
 	default:
 		return 0;
 	}

@@ -19,6 +19,8 @@
 #include "journey.h"
 #include "parse.h"
 
+#define FIB_DIRECTORY_BITS 18
+#define FIB_DIRECTORY (FIB_TABLE << 6 | FIB_DIRECTORY_BITS) /* kind and bits of a large table's root */
 #define FIB_STEPS 18 /* the deepest path of 128 bits: tables of 3 bits and then of 8 */
 
 /* An address of up to 128 bits, left-aligned, and where matching goes on: below 32, so that 32 bits from there on are in `high`. */
@@ -57,7 +59,10 @@ static __always_inline __u32 fib_if_zero(__u32 answer)
 __noinline __u32 fib_walk(__u32 word, __u64 high, __u64 low, __u32 offset)
 {
 	struct fib_cursor cursor = { high, low, offset & 31 };
+	const __u8 *memory = fib_memory();
 
+	if (!memory)
+		return 0;
 	for (int step = 0; step < FIB_STEPS && FIB_WORD_KIND(word) != FIB_ANSWER; step++) {
 		__u32 kind = FIB_WORD_KIND(word), bits = FIB_WORD_BITS(word), next;
 		__u64 ahead = fib_ahead(&cursor);
@@ -65,51 +70,67 @@ __noinline __u32 fib_walk(__u32 word, __u64 high, __u64 low, __u32 offset)
 		if (kind == FIB_TABLE) {
 			next = ahead >> (64 - bits);
 		} else {
-			next = kind == FIB_BITMAP ? fib_bitmap(FIB_WORD_BYTE(word), ahead) : fib_ranges(word, ahead);
+			next = kind == FIB_BITMAP ? fib_bitmap(memory, FIB_WORD_BYTE(word), ahead >> 58) : fib_ranges(word, ahead);
 			if (!(next & FIB_DEEPER))
 				return next;
 			next &= ~FIB_DEEPER;
 		}
-		word = fib_word(FIB_WORD_BYTE(word) + next * sizeof(word));
+		word = fib_word(memory, FIB_WORD_BYTE(word) + next * sizeof(word));
 		fib_advance(&cursor, bits);
 	}
 	return word & ~FIB_DEEPER;
 }
 
 /*
- * The same, short for large IPv4 tables: in the directory an address finds an answer or a bitmap, which of both nobody can predict. So the bitmap is
- * read in either case, and masked out.
+ * The same from an IPv4 root, short for a large table: in the directory an address finds an answer or a bitmap, which of both nobody can predict. So
+ * the bitmap is read in either case, and masked out.
  */
-static __always_inline __u32 fib_match(__u32 word, __u64 high, __u64 low)
+static __always_inline __u32 fib_match4(const __u8 *memory, __u32 root, __u32 address)
 {
-	__u32 bits = FIB_WORD_BITS(word), mask, value;
+	__u32 word, mask, value;
 
-	if (FIB_WORD_KIND(word) != FIB_TABLE)
-		return fib_walk(word, high, low, 0);
-	word = fib_word(FIB_WORD_BYTE(word) + (__u32)(high >> (64 - bits)) * sizeof(word));
+	if (root >> 23 != FIB_DIRECTORY)
+		return fib_walk(root, (__u64)address << 32, 0, 0);
+	word = fib_word(memory, FIB_WORD_BYTE(root) + (address >> 14) * sizeof(word));
 	if (FIB_WORD_KIND(word) > FIB_BITMAP)
-		return fib_walk(word, high, low, bits);
+		return fib_walk(word, (__u64)address << 32, 0, FIB_DIRECTORY_BITS);
 	mask = -FIB_WORD_KIND(word);
-	value = (fib_bitmap(FIB_WORD_BYTE(word & mask), high << bits) & mask) | (word & ~mask);
-	return value & FIB_DEEPER ? fib_walk(word, high, low, bits) : value;
+	value = (fib_bitmap(memory, FIB_WORD_BYTE(word & mask), address >> 8 & 63) & mask) | (word & ~mask);
+	return value & FIB_DEEPER ? fib_walk(word, (__u64)address << 32, 0, FIB_DIRECTORY_BITS) : value;
 }
 
-__noinline __u32 fib_find(__u32 vrf, __u32 family, __u64 high, __u64 low)
+static __always_inline const struct fib_root *fib_root_of(const __u8 *memory, __u32 vrf)
 {
-	struct fib_root *root;
-	struct fib *table;
-	__u32 index = 0, answer, rest;
+	const struct fib *fib = (const struct fib *)memory;
+	__u32 byte;
 
-	table = bpf_map_lookup_elem(&fib, &index);
-	if (!table || vrf >= table->vrfs)
-		return 0;
-	index = table->roots + vrf;
-	root = bpf_map_lookup_elem(&fib_roots, &index);
+	if (!fib || vrf >= fib->vrfs)
+		return NULL;
+	byte = fib->roots + vrf * sizeof(struct fib_root);
+	return byte < fib_bytes - FIB_SLACK ? (const struct fib_root *)(memory + byte) : NULL;
+}
+
+__noinline __u32 fib_find4(__u32 vrf, __u32 address)
+{
+	const __u8 *memory = fib_memory();
+	const struct fib_root *root = fib_root_of(memory, vrf);
+	__u32 answer;
+
 	if (!root)
 		return 0;
-	answer = fib_match(family == FAMILY_IPV4 ? root->word4 : root->word6, high, low);
-	rest = family == FAMILY_IPV4 ? root->default4 : root->default6;
-	return answer | (rest & fib_if_zero(answer));
+	answer = fib_match4(memory, root->word4, address);
+	return answer | (root->default4 & fib_if_zero(answer));
+}
+
+__noinline __u32 fib_find6(__u32 vrf, __u64 high, __u64 low)
+{
+	const struct fib_root *root = fib_root_of(fib_memory(), vrf);
+	__u32 answer;
+
+	if (!root)
+		return 0;
+	answer = fib_walk(root->word6, high, low, 0);
+	return answer | (root->default6 & fib_if_zero(answer));
 }
 
 /* Index into nexthops; 0: no route. `address` is 16 bytes, an IPv4 one mapped. */
@@ -118,9 +139,9 @@ static __always_inline __u32 fib_lookup(__u32 vrf, __u32 family, const __u8 *add
 	const __be32 *words = (const __be32 *)address;
 
 	if (family == FAMILY_IPV4)
-		return fib_find(vrf, family, (__u64)bpf_ntohl(mapped_ipv4(address)) << 32, 0);
-	return fib_find(vrf, family, (__u64)bpf_ntohl(words[0]) << 32 | bpf_ntohl(words[1]),
-			(__u64)bpf_ntohl(words[2]) << 32 | bpf_ntohl(words[3]));
+		return fib_find4(vrf, bpf_ntohl(mapped_ipv4(address)));
+	return fib_find6(vrf, (__u64)bpf_ntohl(words[0]) << 32 | bpf_ntohl(words[1]),
+			 (__u64)bpf_ntohl(words[2]) << 32 | bpf_ntohl(words[3]));
 }
 
 #endif

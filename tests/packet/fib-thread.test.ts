@@ -24,7 +24,7 @@ afterEach(() => {
 })
 
 function setUp() {
-  const probe = new FibProbe({ fib_routes: 200_001, fib_lines: 2 ** 19, fib_roots: 16 })
+  const probe = new FibProbe({ fib_routes: 200_001, fib: 2 ** 25 })
   closers.push(() => probe[Symbol.dispose]())
   return { probe, thread: open(probe) }
 }

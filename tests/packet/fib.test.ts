@@ -1,7 +1,7 @@
 /**
  * The FIB's look-up in the kernel, after whatever changes, against a longest prefix match that has nothing in common with it.
  *
- *   FibEngine -- fib_roots, fib_lines -- program `ask` of bpf/bench/fib.bpf.c, which calls fib_find of bpf/path/fib.h
+ *   FibEngine -- map fib -- program `ask` of bpf/bench/fib.bpf.c, which calls fib_find4 and fib_find6 of bpf/path/fib.h
  */
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ChurnRoute, questionNear, randomRoute, recordsOf } from '../../scripts/bench/fib/churn.ts'
@@ -47,7 +47,7 @@ describe('answers', () => {
   // The benchmark suite `fib` asks a million times.
   it('are those of the longest prefix while routes come and go', async () => {
     const rng = random(seed)
-    const fib = open({ fib_roots: 16 })
+    const fib = open({})
     const naive = new NaiveFib()
     const routes: ChurnRoute[] = []
     for (let round = 0; round < 40; round++) {
@@ -91,7 +91,7 @@ describe('answers', () => {
 
 describe('default routes and duplicates', () => {
   it('flap without a trace', async () => {
-    const fib = open({ fib_lines: 4096, fib_routes: 1000, fib_roots: 16 })
+    const fib = open({ fib: 2 ** 18, fib_routes: 1000 })
     const naive = new NaiveFib()
     const batch = recordsOf([change('10.0.0.0/8', 7), change('10.1.0.0/16', 8), change('10.1.0.0/16', 9)])
     fib.engine.apply(batch)
@@ -116,17 +116,18 @@ describe('default routes and duplicates', () => {
   })
 
   it('are per VRF and family, and a VRF beyond the maps has no route', () => {
-    const fib = open({ fib_roots: 16, fib_lines: 4096, fib_routes: 1000 })
+    // 256 KiB have 128 VRFs.
+    const fib = open({ fib: 2 ** 18, fib_routes: 1000 })
     const naive = new NaiveFib()
     const batch = recordsOf([
-      change('0.0.0.0/0', 5, 7),
-      { vrf: 7, family: 6, words: [0, 0, 0, 0], length: 0, nexthop: 6 },
-      change('0.0.0.0/0', 5, 8),
+      change('0.0.0.0/0', 5, 127),
+      { vrf: 127, family: 6, words: [0, 0, 0, 0], length: 0, nexthop: 6 },
+      change('0.0.0.0/0', 5, 128),
     ])
     const refused = fib.engine.apply(batch)
     expect([...refused]).toEqual([[2, 'ERANGE']])
     naive.apply(batch, refused)
-    const questions = [6, 7, 8, 9, 2 ** 32 - 1].flatMap(vrf =>
+    const questions = [126, 127, 128, 129, 2 ** 32 - 1].flatMap(vrf =>
       ([4, 6] as const).map((family): Question => ({ vrf, family, words: [0x0a000001, 0, 0, 0] })),
     )
     expect(differences(fib, naive, questions)).toEqual([])
@@ -137,7 +138,7 @@ describe('a table without room', () => {
   it('stays as it is for what does not fit, takes the rest, and takes more when there is room again', () => {
     const rng = random(seed + 2)
     // 256 KiB in each half: fewer than a directory needs.
-    const fib = open({ fib_lines: 8192, fib_routes: 100_000, fib_roots: 16 })
+    const fib = open({ fib: 2 ** 19, fib_routes: 100_000 })
     const naive = new NaiveFib()
     const table = fullTable(rng, 40_000, 1)
     const refused = fib.engine.apply(table)
@@ -162,7 +163,7 @@ describe('a table without room', () => {
   }, 60_000)
 
   it('refuses the route after the last record', () => {
-    const fib = open({ fib_routes: 101, fib_roots: 16, fib_lines: 4096 })
+    const fib = open({ fib_routes: 101, fib: 2 ** 18 })
     const routes = Array.from({ length: 103 }, (_, index) => change(`10.0.${index}.0/24`, 1))
     expect([...fib.engine.apply(recordsOf(routes)).keys()]).toEqual([100, 101, 102])
     expect(fib.engine.usage.routes).toBe(100)

@@ -17,7 +17,7 @@ import { plainSteering } from '../../plan/values.ts'
 import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
 import type { FibKey } from '../fib-key.ts'
 import type { Dataplane, FibRoute, Link } from '../port.ts'
-import { edgeSizes } from '../sizes.ts'
+import { edgeSizes, vrfsIn } from '../sizes.ts'
 
 const NOBODY = 9999
 
@@ -214,7 +214,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
         [
           ...(await fib.apply([
             { ...one, nexthop: ABI_MAX_NEXTHOPS },
-            { ...one, vrf: 64 },
+            { ...one, vrf: vrfsIn(edgeSizes.fib ?? 0) },
           ])),
         ].map(([index, { code }]) => [index, code]),
       ).toEqual([

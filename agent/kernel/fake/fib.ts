@@ -1,10 +1,10 @@
 /** The FIB of the fake kernel: routes by prefix, the limits and refusals of the real one. */
-import { ABI_MAX_NEXTHOPS, ABI_MAX_ROUTES, ABI_MAX_VRFS } from '../../../schema/abi.gen.ts'
+import { ABI_MAX_FIB_BYTES, ABI_MAX_NEXTHOPS, ABI_MAX_ROUTES } from '../../../schema/abi.gen.ts'
 import { KernelError } from '../error.ts'
 import { ROUTE_WORDS, readRoute, writeRoute } from '../fib/route.ts'
 import type { FibKey } from '../fib-key.ts'
 import type { Fib, FibRoute, FibUsage } from '../port.ts'
-import type { MapSizes } from '../sizes.ts'
+import { type MapSizes, vrfsIn } from '../sizes.ts'
 
 export class FakeFib implements Fib {
   readonly #limit: number
@@ -13,7 +13,7 @@ export class FakeFib implements Fib {
 
   constructor(sizes: MapSizes) {
     this.#limit = (sizes.fib_routes ?? ABI_MAX_ROUTES + 1) - 1
-    this.#vrfs = (sizes.fib_roots ?? 2 * ABI_MAX_VRFS) / 2
+    this.#vrfs = vrfsIn(sizes.fib ?? ABI_MAX_FIB_BYTES)
   }
 
   async apply(changes: readonly FibRoute[]): Promise<ReadonlyMap<number, KernelError>> {

@@ -1,5 +1,5 @@
 /**
- * Memory of one half of fib_lines, by the buddy method (Knuth, The Art of Computer Programming 1, 2.5): blocks lie at multiples of their size rounded up
+ * Memory of one half of the FIB, by the buddy method (Knuth, The Art of Computer Programming 1, 2.5): blocks lie at multiples of their size rounded up
  * to a power of two, so what is no larger than a cache line never crosses one. What a block does not need of its power of two is given back at once.
  */
 export class Arena {

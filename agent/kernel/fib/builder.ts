@@ -54,7 +54,7 @@ export class Builder {
   readonly #painted = new Uint32Array(2 ** BITMAP_BITS)
   readonly #values = new Uint32Array(2 ** BITMAP_BITS)
 
-  /** @param words all of fib_lines @param routes all of fib_routes */
+  /** @param words all of `fib` @param routes all of fib_routes */
   constructor(arena: Arena, words: Uint32Array, routes: Uint32Array) {
     this.#arena = arena
     this.#words = words
@@ -146,7 +146,7 @@ export class Builder {
 
   #allocate(wanted: number): number {
     const place = this.#arena.allocate(wanted)
-    if (place === undefined) throw new FibFullError(`no ${wanted * 16} bytes left in fib_lines`)
+    if (place === undefined) throw new FibFullError(`no ${wanted * 16} bytes left in fib`)
     return place
   }
 

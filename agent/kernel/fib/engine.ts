@@ -52,7 +52,9 @@ export class FibEngine {
   constructor(memory: FibMemory, wait: () => void) {
     this.#memory = memory
     this.#wait = wait
-    memory.head[VRFS] = memory.vrfs
+    // In this order: until somebody has written the second there is no VRF.
+    if (memory.words[VRFS] === 0) memory.words[ROOTS] = rootsIn(memory, 0)
+    memory.words[VRFS] = memory.vrfs
     this.#readRecords()
     this.#tree = this.#rebuild()
   }
@@ -74,14 +76,14 @@ export class FibEngine {
     for (const id of refused) this.#forget(id)
     this.#lost += refused.length
     for (const key of this.#defaults.keys()) this.#writeDefaults(half, key >>> 1)
-    Atomics.store(this.#memory.head, ROOTS, half * this.#memory.vrfs)
+    Atomics.store(this.#memory.words, ROOTS, rootsIn(this.#memory, half))
     this.#leaving = []
     this.#untilRebuild = CHANGES_BETWEEN_REBUILDS
     return tree
   }
 
   get #half(): number {
-    return this.#memory.head[ROOTS] === 0 ? 0 : 1
+    return this.#memory.words[ROOTS] === rootsIn(this.#memory, 0) ? 0 : 1
   }
 
   /** Routes of the former table that did not fit. */
@@ -318,8 +320,11 @@ export class FibEngine {
   #writeDefaults(half: number, vrf: number): void {
     const nexthop = (family: 0 | 1) => nexthopOf(this.#word1(this.#defaults.get(vrf * 2 + family) ?? 0))
     const at = this.#memory.rootOf(half, vrf) + DEFAULTS
-    Atomics.store(this.#memory.roots, at, nexthop(0) | (nexthop(1) << 16))
+    Atomics.store(this.#memory.words, at, nexthop(0) | (nexthop(1) << 16))
   }
 }
+
+/** What struct fib says of a half: the byte where its roots begin. */
+const rootsIn = (memory: FibMemory, half: number) => memory.rootOf(half, 0) * 4
 
 const rootKey = (vrf: number, word1: number) => vrf * 2 + (familyOf(word1) === ABI_FAMILY_IPV4 ? 0 : 1)

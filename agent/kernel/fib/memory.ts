@@ -1,65 +1,65 @@
 /**
- * The four maps of the FIB as typed arrays over their pages, and the grace period after which no program reads what was replaced. Without libbpf: it
+ * The two maps of the FIB as typed arrays over their pages, and the grace period after which no program reads what was replaced. Without libbpf: it
  * has one callback for its messages, which only the agent's own thread may have.
  */
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import koffi from 'koffi'
-import { ABI_FIB_LINE_BYTES, ABI_FIB_UNIT, fibCodec, fibRootCodec, fibRouteCodec } from '../../../schema/abi.gen.ts'
+import { ABI_FIB_LINE_BYTES, ABI_FIB_SLACK, ABI_FIB_UNIT, fibCodec, fibRootCodec } from '../../../schema/abi.gen.ts'
 import { KernelError } from '../error.ts'
 import { errnoName, lastErrno, libc, type Pointer } from '../native.ts'
+import { vrfsIn } from '../sizes.ts'
 
-/** An array map with BPF_F_MMAPABLE. */
+/** An array map with BPF_F_MMAPABLE, and the size of all its entries. */
 export interface ArrayFd {
   fd: number
-  entries: number
+  bytes: number
 }
 
 /** The maps of these names. */
 export interface FibFds {
   readonly fib: ArrayFd
-  readonly fib_roots: ArrayFd
-  readonly fib_lines: ArrayFd
   readonly fib_routes: ArrayFd
 }
 
 /** All arrays are shared with the programs. */
 export interface FibMemory {
-  /** struct fib: half, vrfs. */
-  readonly head: Uint32Array
-  readonly roots: Uint32Array
-  readonly lines: Uint32Array
+  /** Map `fib`: struct fib, the roots of both halves, the halves. */
+  readonly words: Uint32Array
   /** Record 0 is never used: 0 stands for none. */
   readonly routes: Uint32Array
   /** VRF numbers are below this. */
   readonly vrfs: number
-  /** Units in each half of fib_lines. */
+  /** Units in each half. */
   readonly halfUnits: number
+  /** Place of a half's first unit. */
+  placeOf(half: number): number
   /** Index of a root's first word. */
   rootOf(half: number, vrf: number): number
   /** Takes the pages out of the address space: no array may be used after that. */
   close(): void
 }
 
-export const ROOT_WORDS = fibRootCodec.size / 4
+const HEAD_WORDS = fibCodec.size / 4
+const ROOT_WORDS = fibRootCodec.size / 4
 
-/** @param fds of maps whose values have the sizes of abi.h. @throws KernelError */
+/** @throws KernelError */
 export function mapFib(fds: FibFds): FibMemory {
-  const head = mapPages('fib', fds.fib, fibCodec.size)
-  const roots = mapPages('fib_roots', fds.fib_roots, fibRootCodec.size)
-  const lines = mapPages('fib_lines', fds.fib_lines, ABI_FIB_LINE_BYTES)
-  const routes = mapPages('fib_routes', fds.fib_routes, fibRouteCodec.size)
-  const vrfs = roots.entries >>> 1
+  const fib = mapPages('fib', fds.fib)
+  const routes = mapPages('fib_routes', fds.fib_routes)
+  const vrfs = vrfsIn(fds.fib.bytes)
+  const head = fibCodec.size + 2 * vrfs * fibRootCodec.size
+  const lines = Math.floor((fds.fib.bytes - head - ABI_FIB_SLACK) / (2 * ABI_FIB_LINE_BYTES))
+  const halfUnits = lines * (ABI_FIB_LINE_BYTES / ABI_FIB_UNIT)
   return {
-    head: head.words,
-    roots: roots.words,
-    lines: lines.words,
+    words: fib.words,
     routes: routes.words,
     vrfs,
-    halfUnits: (lines.entries >>> 1) * (ABI_FIB_LINE_BYTES / ABI_FIB_UNIT),
-    rootOf: (half, vrf) => (half * vrfs + vrf) * ROOT_WORDS,
+    halfUnits,
+    placeOf: half => head / ABI_FIB_UNIT + half * halfUnits,
+    rootOf: (half, vrf) => HEAD_WORDS + (half * vrfs + vrf) * ROOT_WORDS,
     close: () => {
-      for (const pages of [head, roots, lines, routes]) pages.close()
+      for (const pages of [fib, routes]) pages.close()
     },
   }
 }
@@ -72,14 +72,14 @@ const MAP_SHARED = 1
 const MAP_FAILED = 2n ** 64n - 1n
 const PAGE = 4096
 
-/** All values of the map. @param size bytes of a value, a multiple of 8. @throws KernelError */
-export function mapPages(name: string, { fd, entries }: ArrayFd, size: number) {
-  const bytes = Math.ceil((entries * size) / PAGE) * PAGE
-  const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0)
+/** All values of the map. @throws KernelError */
+export function mapPages(name: string, { fd, bytes }: ArrayFd) {
+  const length = Math.ceil(bytes / PAGE) * PAGE
+  const address = mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0)
   if (address === MAP_FAILED || address === -1n)
     throw new KernelError('map into memory', `map ${name}`, errnoName(lastErrno()))
-  const words = new Uint32Array(koffi.view(address, bytes), 0, (entries * size) / 4)
-  return { entries, words, close: () => munmap(address, bytes) }
+  const words = new Uint32Array(koffi.view(address, length), 0, bytes / 4)
+  return { words, close: () => munmap(address, length) }
 }
 
 const syscall = libc.func('long syscall(long, int, unsigned int, int)')

@@ -156,11 +156,6 @@ export class FibThread implements Fib {
 }
 
 function duplicate(fds: FibFds): FibFds {
-  const again = ({ fd, entries }: ArrayFd): ArrayFd => ({ fd: duplicateFd(fd), entries })
-  return {
-    fib: again(fds.fib),
-    fib_roots: again(fds.fib_roots),
-    fib_lines: again(fds.fib_lines),
-    fib_routes: again(fds.fib_routes),
-  }
+  const again = ({ fd, bytes }: ArrayFd): ArrayFd => ({ fd: duplicateFd(fd), bytes })
+  return { fib: again(fds.fib), fib_routes: again(fds.fib_routes) }
 }

@@ -43,13 +43,13 @@ export class Tree {
 
   constructor(memory: FibMemory, half: number) {
     const units = memory.halfUnits
-    this.arena = new Arena(half * units, units)
+    this.arena = new Arena(memory.placeOf(half), units)
     this.#memory = memory
     this.half = half
     this.#routes = memory.routes
-    this.#builder = new Builder(this.arena, memory.lines, memory.routes)
+    this.#builder = new Builder(this.arena, memory.words, memory.routes)
     this.#next = new Uint32Array(memory.routes.length / ROUTE_WORDS)
-    memory.roots.fill(0, memory.rootOf(half, 0), memory.rootOf(half, memory.vrfs))
+    memory.words.fill(0, memory.rootOf(half, 0), memory.rootOf(half, memory.vrfs))
   }
 
   /** The record of exactly this prefix; 0: there is none. @param records, at where the prefix is */
@@ -204,7 +204,7 @@ export class Tree {
     let root = this.#roots[key]
     if (!root) {
       root = new Node(undefined, 0, 0, 0, 0)
-      root.words = this.#memory.roots
+      root.words = this.#memory.words
       root.base = this.#memory.rootOf(this.half, key >>> 1) + (key & 1)
       this.#roots[key] = root
     }
@@ -358,7 +358,7 @@ export class Tree {
 
   #write(node: Node): number {
     const place = this.#builder.table(node.bits)
-    node.words = this.#memory.lines
+    node.words = this.#memory.words
     node.base = place * UNIT_WORDS
     this.#written.push(node)
     for (let slot = 0; slot < node.heads.length; slot++) node.words[node.base + slot] = this.#wordOf(node, slot)

@@ -9,7 +9,7 @@ export const LINE_UNITS = 4
 const KIND_SHIFT = 29
 const BITS_SHIFT = 23
 
-/** @param bits of the address that are matched there @param place units from the start of fib_lines */
+/** @param bits of the address that are matched there @param place units from the start of `fib` */
 export function structureWord(kind: number, bits: number, place: number): number {
   return ((kind << KIND_SHIFT) | (bits << BITS_SHIFT) | place) >>> 0
 }

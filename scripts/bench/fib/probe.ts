@@ -30,12 +30,12 @@ export class FibProbe implements Disposable {
   readonly object: BpfObject
   readonly #questions: ReturnType<typeof mapPages>
 
-  /** @param sizes entries of fib_lines, fib_routes and fib_roots, where not those of a gateway */
+  /** @param sizes bytes of fib and entries of fib_routes, where not those of a gateway */
   constructor(sizes: MapSizes = {}) {
     this.object = loadObject(OBJECT, { sizes })
     this.memory = mapFib(fibFds(this.object.maps))
     this.engine = new FibEngine(this.memory, waitGrace)
-    this.#questions = mapPages('questions', { fd: this.fd('questions'), entries: QUESTIONS }, QUESTION_BYTES)
+    this.#questions = mapPages('questions', { fd: this.fd('questions'), bytes: QUESTIONS * QUESTION_BYTES })
   }
 
   fd(map: string): number {
