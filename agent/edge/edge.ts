@@ -21,6 +21,7 @@ import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
+import { PathControl } from '../paths/control.ts'
 import { EdgeTable } from '../routes/edge-table.ts'
 import { GatewayList } from './gateway-list.ts'
 import { GatewayQuality } from './gateway-quality.ts'
@@ -49,6 +50,7 @@ export class Edge {
   readonly #options: EdgeOptions
   readonly #prober: Prober
   readonly #mtus: EdgeMtus
+  readonly paths: PathControl
   readonly #timestamps = new TimestampSource(Date.now)
   #announced = ''
   #refused = new Set<string>()
@@ -83,6 +85,7 @@ export class Edge {
     this.lan = new Lan(node)
     this.#prober = new Prober(options.net)
     this.#mtus = new EdgeMtus(node, this.#prober, () => this.uplinks.values())
+    this.paths = new PathControl({ node, prober: this.#prober, quietMs: node.config.timers.probeMs / 2 })
     this.gateways = new GatewayList({
       create: (entry, index) => this.#uplink(entry, index),
       graceMs: node.config.timers.graceMs,
@@ -155,6 +158,7 @@ export class Edge {
     return new Uplink(gateway, index, {
       node: this.node,
       prober: this.#prober,
+      paths: this.paths,
       staticKey: this.identity.staticKey,
       timestamps: this.#timestamps,
       grant: this.identity.signedGrant,
@@ -208,7 +212,9 @@ export class Edge {
 
   onEvent(event: DataplaneEvent): void {
     this.node.log.debug({ type: event.type, handle: event.handle }, 'dataplane event')
-    if (event.type === eventType.EVENT_PATH_LEFT) this.#mtus.silent(event.handle)
+    if (event.type !== eventType.EVENT_PATH_LEFT) return
+    this.paths.told(event.handle)
+    this.#mtus.silent(event.handle)
   }
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
@@ -297,6 +303,7 @@ export class Edge {
     for (const timer of this.#timers) timer.stop()
     this.#watch?.close()
     this.#mtus.close()
+    this.paths.stop()
     this.gateways.close('agent stops')
     this.#prober.close()
     this.node.close()

@@ -48,6 +48,7 @@ export class EdgeMtus {
         node: this.#node,
         prober: this.#prober,
         changed: (path, mtu) => uplink.carries(path, mtu),
+        tried: (path, packets) => uplink.paths.excuse(path, packets),
       })
       this.#found.set(uplink, mtus)
     }

@@ -38,7 +38,6 @@ export function adoptUplinks(former: Runtime, edge: Edge): void {
     node.reconciler.want({ kind: 'vaddr', address: vaddrRemote, peer: uplink.index })
     node.wantNodeConfig(vaddrLocal)
     uplink.adopt(saved.sid, { vaddrLocal, vaddrRemote }, saved.rekeys)
-    node.wantPeer(uplink.index, saved.sid, 1, () => true)
     edge.table.learn(
       saved.node,
       former.learned.filter(route => route.gateway === saved.node),

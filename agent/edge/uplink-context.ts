@@ -7,11 +7,13 @@ import type { KeyPair } from '../mp/dh.ts'
 import type { Prober } from '../mp/prober.ts'
 import type { TimestampSource } from '../mp/timestamp.ts'
 import type { Node } from '../node/node.ts'
+import type { PathControl } from '../paths/control.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface UplinkContext {
   node: Node
   prober: Prober
+  paths: PathControl
   staticKey: KeyPair
   timestamps: TimestampSource
   grant: () => Signed

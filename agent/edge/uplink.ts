@@ -9,44 +9,28 @@
  * for the grace time. So renewal, a suspicion (reset hint, lost route session) and a real loss all take the same way. One at a time: from the first
  * initiation until the route session speaks over the new session no other begins.
  */
-import type { InitPayload, SessionSecrets } from '../../schema/mpinit.ts'
 import type { GatewayEntry } from '../../schema/node-state.ts'
 import type { RouteMessage } from '../../schema/route-messages.ts'
-import { createInitiator } from '../mp/initiator.ts'
-import { statementOf } from '../mp/link-traits.ts'
-import { parsePacket } from '../mp/packets.ts'
-import { PathWatch } from '../mp/path-watch.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { pathConfOf } from '../node/node.ts'
+import type { PeerPaths } from '../paths/peer-paths.ts'
 import { Announcer } from './announcer.ts'
-import { type Candidate, candidates } from './candidates.ts'
-import { EdgeHandshake, type Offer, retryPauseMs } from './handshake.ts'
+import { candidates } from './candidates.ts'
 import { Retirement } from './retirement.ts'
-import { type Accepted, sessionSpec } from './session-spec.ts'
 import type { UplinkContext } from './uplink-context.ts'
+import { UplinkHandshake } from './uplink-handshake.ts'
 import { UplinkRoute } from './uplink-route.ts'
+import { type Answer, addressesOf, dropAddresses, installSession, type UplinkAddresses } from './uplink-session.ts'
 
 export type UplinkState = 'connecting' | 'up' | 'stale' | 'lost' | 'refused'
-
-/** What the uplink knows of its gateway's end; survives the session, and the agent by the snapshot. */
-export interface UplinkAddresses {
-  vaddrLocal: string
-  vaddrRemote: string
-}
-
-const REFUSED_PAUSE_MS = 5000
-/** Hints and doubts cause at most one initiation in this time. */
-const SUSPICION_MS = 1000
-
-/** Initiations without an answer after which a person is told what to look at. */
-const UNANSWERED = 3
 
 export class Uplink {
   gateway: GatewayEntry
   readonly index: number
+  readonly paths: PeerPaths
   readonly #context: UplinkContext
-  readonly #paths: PathWatch
+  readonly #handshake: UplinkHandshake
   readonly #route: UplinkRoute
   readonly #announcer = new Announcer()
   state: UplinkState = 'connecting'
@@ -54,34 +38,48 @@ export class Uplink {
   addresses: UplinkAddresses | undefined
   sid = 0
   rekeys = 0
-  #handshake: EdgeHandshake | undefined
-  /** An answer is being turned into a session. */
-  #installing = false
-  /** ms, monotonic, as all times here. */
-  #lastAttempt = 0
-  #pauseMs = 0
-  /** Handshakes since the gateway last said hello. */
-  #failures = 0
+  /** ms, monotonic. */
   #rekeyAt = Number.POSITIVE_INFINITY
-  #usable = new Set<number>()
+  /** Paths whose link can leave towards the gateway now. */
+  #present: ReadonlySet<number> = new Set()
   /** The session on which the gateway last spoke: it sends on that one until it hears of another. */
   #confirmed = 0
   readonly #retirement: Retirement
-  /** The last refusal that was reported. */
-  #refusal: string | undefined
   #closed = false
 
   constructor(gateway: GatewayEntry, index: number, context: UplinkContext) {
+    const { node } = context
     this.gateway = gateway
     this.index = index
     this.#context = context
-    this.#paths = new PathWatch(context.node, context.prober)
-    this.#retirement = new Retirement(context.node, index)
+    this.paths = context.paths.follow({
+      index,
+      name: () => this.gateway.name,
+      from: () => this.addresses?.vaddrLocal ?? '',
+      to: () => this.addresses?.vaddrRemote ?? '',
+      policyVersion: context.policyVersion,
+      present: path => this.#present.has(path),
+    })
+    this.#handshake = new UplinkHandshake({
+      context,
+      gateway: () => this.gateway,
+      remoteSid: () => node.sessions.get(this.sid)?.remoteSid,
+      virtualAddress: () => this.addresses?.vaddrLocal,
+      answered: answer => this.#install(answer),
+      refused: () => {
+        if (!this.usable) this.#setState('refused')
+      },
+      explain: reason => {
+        this.reason = reason
+      },
+    })
+    this.#retirement = new Retirement(node, index)
     this.#route = new UplinkRoute({
-      node: context.node,
+      node,
       onMessage: message => this.#onMessage(message),
       onClosed: reason => this.#onRouteClosed(reason),
     })
+    this.#findLinks()
   }
 
   /** Packets sent now arrive, as far as this node can know. */
@@ -95,175 +93,52 @@ export class Uplink {
     this.addresses = addresses
     this.rekeys = rekeys
     this.#setState('stale')
-    this.#usable = new Set(this.#context.node.sessions.get(sid)?.paths.map(({ path }) => path))
+    this.paths.use(sid)
   }
 
-  // Handshake
+  // Session
 
   /** Starts a handshake unless one is under way. */
   connect(why: string): void {
-    if (this.#closed || this.#handshake || this.#installing) return
-    const { node, staticKey, trust, timestamps } = this.#context
-    node.log.debug({ gateway: this.gateway.name, why }, 'handshake')
-    this.#lastAttempt = node.now()
-    this.#pauseMs = retryPauseMs(node.config.timers.handshakeRetryMs, this.#failures)
-    this.#failures += 1
-    try {
-      const responderStatic = Buffer.from(this.gateway.staticKey, 'base64')
-      this.#handshake = new EdgeHandshake({
-        node,
-        initiator: createInitiator({
-          staticKey,
-          responderStatic,
-          trust,
-          timestamps,
-          now: Date.now,
-          hybrid: node.config.handshake.hybrid,
-        }),
-        candidates: () => this.#candidates(),
-        payload: (offer, via) => this.#payload(offer, via),
-        failed: error => this.#refused('unfit', error.message),
-      })
-      this.#handshake.try()
-    } catch (error) {
-      this.#refused('unfit', error instanceof Error ? error.message : String(error))
-    }
-  }
-
-  #candidates(): Candidate[] {
-    const found = candidates(this.#context.node.wan.links, this.gateway)
-    if (found.length === 0) this.reason = 'no WAN link can reach the gateway'
-    return found
-  }
-
-  #payload(offer: Offer, via: Candidate): Omit<InitPayload, 'timestamp'> {
-    const { node } = this.#context
-    return {
-      grant: this.#context.grant(),
-      replaces: node.sessions.get(this.sid)?.remoteSid ?? null,
-      subnets: this.#context.subnets(),
-      links: offer.paths.map(({ path, link, family }) => ({
-        path,
-        name: link.name,
-        family,
-        mtu: link.mtu,
-        spi: offer.spis.get(path) ?? 0,
-        ...statementOf(link),
-      })),
-      via: via.path,
-      capabilities: { esp: node.capabilities.esp },
-      policyVersion: this.#context.policyVersion(),
-      virtualAddress: this.addresses?.vaddrLocal ?? null,
-    }
+    this.#handshake.connect(why)
   }
 
   /** A handshake packet from one of the gateway's endpoints. */
   onPacket(packet: Uint8Array, arrival: Arrival): void {
-    const parsed = parsePacket(packet)
-    if (!parsed.ok) return
-    if (parsed.packet.type === 'reset') this.#onReset(parsed.packet.unknownSid)
-    const handshake = this.#handshake
-    const answer = handshake?.receive(packet, arrival)
-    if (!handshake || !answer) return
-    const { outcome, offer } = answer
-    if (outcome.kind === 'refused') {
-      // The clock was set back; the initiator goes on above what the gateway remembers.
-      if (outcome.code === 'timestamp-replayed' && handshake.tries === 1) handshake.try()
-      else this.#refused(outcome.code, outcome.message)
-      return
-    }
-    handshake.taken()
-    this.#handshake = undefined
-    this.#installing = true
-    this.#install(offer, outcome.remoteSid, outcome.payload, outcome.secrets)
-      .catch(error => {
-        this.#lastAttempt = this.#context.node.now()
-        this.reason = error instanceof Error ? error.message : String(error)
-        this.#context.node.log.error(
-          { err: error, gateway: this.gateway.name },
-          `no session with ${this.gateway.name}: ${this.reason}`,
-        )
-      })
-      .finally(() => {
-        this.#installing = false
-      })
+    this.#handshake.onPacket(packet, arrival)
   }
 
-  #refused(code: string, message: string): void {
-    this.#handshake?.end()
-    this.#handshake = undefined
-    this.reason = message
-    this.#lastAttempt = this.#context.node.now()
-    this.#pauseMs = REFUSED_PAUSE_MS
-    if (message !== this.#refusal)
-      this.#context.report({
-        severity: 'error',
-        code: 'handshake-refused',
-        message: `${this.gateway.name} refuses: ${message}`,
-        detail: { code },
-      })
-    this.#refusal = message
-    if (!this.usable) this.#setState('refused')
-  }
-
-  #onReset(unknown: number): void {
-    if (unknown !== this.#context.node.sessions.get(this.sid)?.remoteSid) return
-    this.suspect('gateway does not know the session')
-  }
-
-  /** Something hints at trouble, and that the gateway is there: look, by a handshake, but not often. Anyone can make hints. */
-  suspect(why: string): void {
-    const now = this.#context.node.now()
-    if (this.#handshake) {
-      if (now - this.#handshake.triedAt >= SUSPICION_MS) this.#handshake.try()
-    } else if (now - this.#lastAttempt >= SUSPICION_MS) this.connect(why)
-  }
-
-  async #install(offer: Offer, remoteSid: number, payload: Accepted, secrets: SessionSecrets): Promise<void> {
+  /** Both ends can receive on the session of this answer: packets move to it, and the route session speaks over it. */
+  async #install(answer: Answer): Promise<void> {
     const { node, prober } = this.#context
+    const { offer, remoteSid, payload, secrets } = answer
     const before = { sid: this.sid, addresses: this.addresses }
-    const addresses = { vaddrLocal: payload.virtualAddress, vaddrRemote: payload.peerAddress }
+    const addresses = addressesOf(payload)
     this.addresses = addresses
     try {
-      const own = { peer: this.index, esp: node.capabilities.esp, policyVersion: this.#context.policyVersion() }
-      const spec = sessionSpec(offer, remoteSid, payload, secrets, own)
-      for (const [path, spi] of offer.spis)
-        if (!spec.paths.some(accepted => accepted.path === path)) node.sessions.releaseSpi(spi)
-      node.sessions.install(spec)
-      node.reconciler.want({
-        kind: 'address',
-        value: { ifindex: node.devices.mp0.ifindex, address: addresses.vaddrLocal, prefixLength: 32 },
-      })
-      node.reconciler.want({ kind: 'vaddr', address: addresses.vaddrRemote, peer: this.index })
-      node.wantNodeConfig(addresses.vaddrLocal)
-      const [failure] = await node.reconciler.flush()
-      if (failure) throw failure.error
+      await installSession(this.#context, this.index, answer)
     } catch (error) {
-      node.sessions.remove(offer.sid)
       if (!this.#closed) {
         this.addresses = before.addresses
-        this.#dropAddresses(addresses)
+        dropAddresses(this.#context, addresses, this.addresses)
       }
       await node.reconciler.flush()
       throw error
     }
     if (this.#closed) return
-    // Both ends can receive on it: move.
     this.sid = offer.sid
     if (before.sid !== 0) this.rekeys += 1
     node.keepPathMtus(before.sid, this.sid)
     this.#retirement.allBut(this.sid, before.sid, this.#confirmed)
-    this.#usable = new Set(node.sessions.get(offer.sid)?.paths.map(({ path }) => path))
-    node.wantPeer(this.index, this.sid, this.#context.policyVersion(), () => true)
+    this.paths.use(this.sid)
     await node.reconciler.flush()
     if (this.#closed) return
     this.#rekeyAt =
       node.now() + Math.min(payload.rekeyAfter, node.config.timers.rekeyAfterS) * 1000 * (0.9 + 0.1 * Math.random())
-    if (before.addresses) this.#dropAddresses(before.addresses)
+    if (before.addresses) dropAddresses(this.#context, before.addresses, addresses)
     await prober.open(addresses.vaddrLocal)
     if (this.#closed) return
     this.reason = undefined
-    this.#refusal = undefined
     if (this.#route.open && payload.replaced) {
       this.#route.switchTo(remoteSid, secrets, () => this.#confirm(offer.sid))
       return
@@ -284,7 +159,7 @@ export class Uplink {
   #onMessage(message: RouteMessage): void {
     if (message.type === 'hello') {
       const back = this.state !== 'up' && this.state !== 'stale'
-      this.#failures = 0
+      this.#handshake.succeeded()
       this.#confirm(this.sid)
       this.#setState('up')
       if (back)
@@ -344,17 +219,12 @@ export class Uplink {
 
   // Time and links
 
-  /** Every probeMs: probes, path and peer liveness, renewal, and the next handshake where something is missing. */
+  /** Every probeMs: path and peer liveness, renewal, and the next handshake where something is missing. */
   tick(): void {
     this.#checkPaths()
-    if (this.#handshake && this.#handshake.tries >= UNANSWERED && !this.usable) {
-      const endpoints = this.gateway.endpoints.map(({ address, port }) => `${address} port ${port}`).join(', ')
-      this.reason = `no answer from ${endpoints}: is it reachable by UDP, and is its key the one in the gateway list?`
-    }
-    if (this.#handshake || this.#installing) return
-    const now = this.#context.node.now()
-    if (now - this.#lastAttempt < this.#pauseMs) return
-    if (now >= this.#rekeyAt) this.connect('renewal')
+    if (!this.usable) this.reason = this.#handshake.complaint ?? this.reason
+    if (!this.#handshake.ready) return
+    if (this.#context.node.now() >= this.#rekeyAt) this.connect('renewal')
     else if (this.state === 'lost' || !this.#route.open) this.connect(this.reason ?? 'no route session')
   }
 
@@ -362,6 +232,7 @@ export class Uplink {
   linksChanged(): void {
     const { node } = this.#context
     const session = node.sessions.get(this.sid)
+    this.#findLinks()
     if (!session || this.#closed) return
     let renew = false
     for (const { path, link, local, remote } of candidates(node.wan.links, this.gateway)) {
@@ -370,8 +241,14 @@ export class Uplink {
       renew ||= !known || link.mtu < known.mtu
     }
     if (renew) this.connect('links have changed')
+    this.paths.hurry()
+    this.paths.steer()
     this.#checkPaths()
     this.#flush()
+  }
+
+  #findLinks(): void {
+    this.#present = new Set(candidates(this.#context.node.wan.links, this.gateway).map(({ path }) => path))
   }
 
   /** A newer entry of the same gateway. */
@@ -381,25 +258,11 @@ export class Uplink {
   }
 
   #checkPaths(): void {
-    const { node } = this.#context
-    const session = node.sessions.get(this.sid)
-    if (!session || !this.addresses) return
-    const { vaddrLocal, vaddrRemote } = this.addresses
-    const present = new Set(candidates(node.wan.links, this.gateway).map(({ path }) => path))
-    const alive = new Set<number>()
-    for (const { path } of session.paths) {
-      if (this.#paths.check(session, path, vaddrLocal, vaddrRemote) && present.has(path)) alive.add(path)
-    }
-    if (alive.size === 0) {
+    if (!this.addresses || this.paths.sid === 0) return
+    this.#context.paths.look(this.paths)
+    if (!this.paths.alive) {
       if (this.usable) this.#lose()
-      return
-    }
-    if (alive.size !== this.#usable.size || [...alive].some(path => !this.#usable.has(path))) {
-      this.#usable = alive
-      node.wantPeer(this.index, this.sid, this.#context.policyVersion(), path => alive.has(path))
-      this.#flush()
-    }
-    if (this.state === 'lost') this.#setState(this.#route.open ? 'up' : 'stale')
+    } else if (this.state === 'lost') this.#setState(this.#route.open ? 'up' : 'stale')
   }
 
   #lose(): void {
@@ -419,15 +282,6 @@ export class Uplink {
     if (this.usable !== before || state === 'stale') this.#context.onState(this)
   }
 
-  #dropAddresses({ vaddrLocal, vaddrRemote }: UplinkAddresses): void {
-    const { node, prober } = this.#context
-    if (vaddrLocal !== this.addresses?.vaddrLocal) {
-      prober.release(vaddrLocal)
-      node.reconciler.drop(`address ${node.devices.mp0.ifindex} ${vaddrLocal}/32`)
-    }
-    if (vaddrRemote !== this.addresses?.vaddrRemote) node.reconciler.drop(`vaddr ${vaddrRemote}`)
-  }
-
   #flush(): void {
     const { node } = this.#context
     node.reconciler.flush().catch(error => node.log.error({ err: error }, 'flush failed'))
@@ -436,10 +290,10 @@ export class Uplink {
   /** The agent stops: nothing of the session is touched. */
   close(reason: string): void {
     this.#closed = true
-    this.#handshake?.end()
-    this.#handshake = undefined
+    this.#handshake.close()
     this.#retirement.stop()
     this.#route.close(reason)
+    this.#context.paths.forget(this.paths)
   }
 
   /** The gateway left the list: its sessions go too. The caller flushes. */
@@ -451,7 +305,7 @@ export class Uplink {
     const { addresses } = this
     this.addresses = undefined
     if (!addresses) return
-    this.#dropAddresses(addresses)
+    dropAddresses(this.#context, addresses, undefined)
     node.dropPeer(this.index, addresses.vaddrRemote)
   }
 }

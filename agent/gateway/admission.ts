@@ -14,8 +14,9 @@ import type { AcceptPayload } from '../mp/responder.ts'
 import type { SessionPath } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { type Node, pathConfOf } from '../node/node.ts'
+import type { PathControl } from '../paths/control.ts'
 import type { AddressPool } from './address-pool.ts'
-import type { EdgePeer, EdgePeers } from './peers.ts'
+import { type EdgePeer, type EdgePeers, edgePaths } from './peers.ts'
 import type { Vrfs } from './vrfs.ts'
 
 /** What `prepare` set aside for one answer. */
@@ -41,6 +42,7 @@ export interface AdmissionContext {
   pool: AddressPool
   peers: EdgePeers
   vrfs: Vrfs
+  paths: PathControl
   /** Removes an edge whose place a newer activation takes. */
   evict: (peer: EdgePeer, reason: string) => void
   /** A known edge showed this grant; it counts when it is newer. */
@@ -159,7 +161,7 @@ export async function install(
   peer.sid = localSid
   peer.esp = esp
   peer.policyVersion = init.policyVersion
-  node.wantPeer(peer.index, localSid, init.policyVersion, () => true)
+  peer.paths.use(localSid)
   await node.reconciler.flush()
   return stands()
 }
@@ -194,6 +196,7 @@ function newPeer(context: AdmissionContext, grant: GrantBody, init: InitPayload)
     rekeys: 0,
     policyVersion: init.policyVersion,
     vrf: undefined,
+    paths: edgePaths(context.paths, { index, vaddr, own: context.pool.own, peer: () => peer }),
     route: undefined,
     withheld: [],
     since: context.node.now(),
@@ -220,6 +223,7 @@ export function abandon(context: AdmissionContext, admission: Admission): void {
   release(context, admission)
   if (!fresh || context.peers.get(peer.node) !== peer || peer.sessions.size > 0) return
   context.peers.remove(peer)
+  context.paths.forget(peer.paths)
   context.pool.giveBack(peer.vaddr)
   if (peer.vrf) context.vrfs.leave(peer.vrf, peer.node)
 }

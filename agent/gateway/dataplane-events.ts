@@ -9,6 +9,8 @@ export interface DataplaneEventsOptions {
   peers: EdgePeers
   /** The outer address of a path of this edge is another now; the caller has the kernel follow. */
   moved: (peer: EdgePeer, sid: number) => void
+  /** The programs left this path. */
+  left: (handle: number) => void
 }
 
 /** Hints to unknown sessions per second: enough for a reboot with many edges, too few to be of use to anyone else. */
@@ -30,6 +32,7 @@ export class DataplaneEvents {
   take(event: DataplaneEvent): void {
     const peer = this.#options.peers.ofSession((event.handle & ~15) >>> 0)
     if (event.type === eventType.EVENT_NO_SESSION) this.#sendReset(event)
+    else if (event.type === eventType.EVENT_PATH_LEFT) this.#options.left(event.handle)
     else if (event.type === eventType.EVENT_PATH_MOVED && peer) this.#move(event, peer)
     else if (event.type === eventType.EVENT_POLICY_AHEAD)
       peer?.route?.send({ type: 'policy-request', version: event.value })

@@ -21,11 +21,11 @@ import { queuedStream } from '../mp/queued-stream.ts'
 import { createResponder, type Responder, type ResponderResult } from '../mp/responder.ts'
 import { cryptoOnDemand } from '../mp/responder-demand.ts'
 import { cryptoPool } from '../mp/responder-pool.ts'
-import { handleOf } from '../mp/session.ts'
 import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
+import { PathControl } from '../paths/control.ts'
 import { LEAST_MTU } from '../paths/mtu.ts'
 import { AddressPool } from './address-pool.ts'
 import { type Admission, abandon, install, prepare } from './admission.ts'
@@ -60,6 +60,7 @@ export class Gateway {
   readonly #pool: AddressPool
   readonly #responder: Responder<Origin>
   readonly #prober: Prober
+  readonly paths: PathControl
   readonly #admissions = new Map<number, Admission>()
   readonly #routeContext: RoutePeerContext
   readonly #ignored = new Map<string, number>()
@@ -98,6 +99,9 @@ export class Gateway {
     this.#options = options
     this.#pool = new AddressPool(options.identity.virtualPool())
     this.#prober = new Prober(options.net)
+    const { probeMs, silentMs } = options.config.timers
+    // Edges, which ask far sooner, do most of the asking.
+    this.paths = new PathControl({ node, prober: this.#prober, quietMs: Math.min(3 * probeMs, silentMs) })
     this.vrfs = new Vrfs({
       fib: node.fib,
       flush: () => this.#flush(),
@@ -148,11 +152,16 @@ export class Gateway {
       failed: error => node.log.error({ err: error }, 'routes not told'),
     }
     const { peers } = this
-    this.#events = new DataplaneEvents({ node, peers, moved: (peer, sid) => this.#moved(peer, sid) })
+    this.#events = new DataplaneEvents({
+      node,
+      peers,
+      moved: (peer, sid) => this.#moved(peer, sid),
+      left: handle => this.paths.told(handle),
+    })
     this.#liveness = new Liveness({
       node,
       peers,
-      prober: this.#prober,
+      paths: this.paths,
       routes: this.#routeContext,
       report: options.report,
       remove: (peer, reason) => this.remove(peer, reason),
@@ -174,6 +183,7 @@ export class Gateway {
         peers: this.peers,
         vrfs: this.vrfs,
         pool: this.#pool,
+        paths: this.paths,
         timestamps: this.#responder.timestamps,
         trust: this.#options.identity.trust,
       })
@@ -193,6 +203,7 @@ export class Gateway {
       pool: this.#pool,
       peers: this.peers,
       vrfs: this.vrfs,
+      paths: this.paths,
       evict: (peer: EdgePeer, reason: string) => this.remove(peer, reason),
       renew: (peer: EdgePeer, grant: GrantBody, signed: Signed) => renewGrant(this.#routeContext, peer, grant, signed),
     }
@@ -311,7 +322,7 @@ export class Gateway {
     if (peer.sid !== sid) peer.rekeys += 1
     peer.sid = sid
     peer.esp = session.esp
-    this.node.wantPeer(peer.index, sid, peer.policyVersion, path => this.#pathAlive(sid, path))
+    peer.paths.use(sid)
     await this.node.reconciler.flush()
     for (const other of peer.sessions)
       if (other !== sid && other !== peer.unproved) this.#retire(peer, other, this.node.config.timers.graceMs)
@@ -335,7 +346,10 @@ export class Gateway {
   }
 
   #moved(peer: EdgePeer, sid: number): void {
-    if (peer.sid === sid) this.node.wantPeer(peer.index, sid, peer.policyVersion, path => this.#pathAlive(sid, path))
+    if (peer.sid === sid) {
+      peer.paths.hurry()
+      peer.paths.steer()
+    }
     this.#flush()
   }
 
@@ -360,11 +374,6 @@ export class Gateway {
     return this.#liveness.check()
   }
 
-  #pathAlive(sid: number, path: number): boolean {
-    const idle = this.node.pathIdleMs(handleOf(sid, path))
-    return idle !== undefined && idle <= this.node.config.timers.silentMs
-  }
-
   #setState(peer: EdgePeer, state: EdgePeer['state']): void {
     peer.state = state
     peer.since = this.node.now()
@@ -381,6 +390,7 @@ export class Gateway {
     })
     const sessions = [...peer.sessions]
     this.peers.remove(peer)
+    this.paths.forget(peer.paths)
     peer.route?.close(reason)
     if (peer.vrf) this.vrfs.leave(peer.vrf, peer.node)
     for (const sid of sessions) this.node.sessions.remove(sid)
@@ -418,6 +428,7 @@ export class Gateway {
     this.#closed = true
     this.#tick?.stop()
     this.#liveness.close()
+    this.paths.stop()
     this.#watch?.close()
     for (const timer of this.#timers) clearTimeout(timer)
     this.vrfs.close()

@@ -5,9 +5,8 @@
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
 import { Slices } from '../loop/slices.ts'
-import { PathWatch } from '../mp/path-watch.ts'
-import type { Prober } from '../mp/prober.ts'
 import type { Node } from '../node/node.ts'
+import type { PathControl } from '../paths/control.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
 import type { RoutePeerContext } from './route-peer.ts'
 import { refuse, subnetsOf } from './route-peer.ts'
@@ -15,7 +14,7 @@ import { refuse, subnetsOf } from './route-peer.ts'
 export interface LivenessOptions {
   node: Node
   peers: EdgePeers
-  prober: Prober
+  paths: PathControl
   routes: RoutePeerContext
   report: (event: Omit<NodeEvent, 'time'>) => void
   /** Forgets the edge. */
@@ -29,28 +28,23 @@ const LOST_HOLD_MS = 60_000
 
 export class Liveness {
   readonly #options: LivenessOptions
-  readonly #paths: PathWatch
   #closed = false
 
   constructor(options: LivenessOptions) {
     this.#options = options
-    this.#paths = new PathWatch(options.node, options.prober, options.node.config.timers.probeMs)
   }
 
-  /** Every probeMs: probes what is quiet, and judges every edge that has proved its keys. */
+  /** Every probeMs: looks at the paths of every edge that has proved its keys. */
   async check(): Promise<void> {
-    const { node, peers, routes, remove } = this.#options
+    const { node, peers, paths, remove } = this.#options
     const [now, date] = [node.now(), Date.now()]
     const slices = new Slices()
-    this.#paths.begin()
     for (const peer of peers.all()) {
       if (slices.over) await slices.rest()
       if (this.#closed) return
-      const session = node.sessions.get(peer.sid)
-      if (!session || peer.state === 'connecting') continue
-      // Every path is looked at, so that every quiet one is probed.
-      const alive = session.paths.map(({ path }) => this.#paths.check(session, path, routes.virtualAddress, peer.vaddr))
-      const silent = !alive.includes(true)
+      if (!node.sessions.get(peer.sid) || peer.state === 'connecting') continue
+      paths.look(peer.paths)
+      const silent = !peer.paths.alive
       if (silent && peer.state !== 'lost') this.#lose(peer)
       else if (!silent && peer.state === 'lost') this.#regain(peer)
       else if (silent && now - peer.since > LOST_HOLD_MS) remove(peer, 'silent for too long')

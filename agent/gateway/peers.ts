@@ -4,6 +4,8 @@ import type { Subnet } from '../../schema/common.ts'
 import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { SessionSecrets } from '../../schema/mpinit.ts'
 import type { RouteSession } from '../mp/route-session.ts'
+import type { PathControl } from '../paths/control.ts'
+import type { PeerPaths } from '../paths/peer-paths.ts'
 import type { Vrf } from './vrfs.ts'
 
 /**
@@ -27,6 +29,7 @@ export interface EdgePeer {
   rekeys: number
   policyVersion: number
   vrf: Vrf | undefined
+  readonly paths: PeerPaths
   route: RouteSession | undefined
   /** What a silent edge had announced: put back when it is heard again. */
   withheld: readonly Subnet[]
@@ -101,4 +104,19 @@ export class EdgePeers {
     this.#bySid.delete(sid)
     this.#secrets.delete(sid)
   }
+}
+
+/** An edge's packets show by which links it can be reached: here every path that it offered counts as there. */
+export function edgePaths(
+  control: PathControl,
+  { index, vaddr, own, peer }: { index: number; vaddr: string; own: string; peer: () => EdgePeer },
+): PeerPaths {
+  return control.follow({
+    index,
+    name: () => peer().grant.nodeName,
+    from: () => own,
+    to: () => vaddr,
+    policyVersion: () => peer().policyVersion,
+    present: () => true,
+  })
 }

@@ -4,8 +4,9 @@ import { decodeSigned, encodeSigned, verifyGrant } from '../mp/grant.ts'
 import type { TimestampTable } from '../mp/timestamp.ts'
 import type { Node } from '../node/node.ts'
 import type { Runtime, RuntimeItem } from '../node/runtime.ts'
+import type { PathControl } from '../paths/control.ts'
 import type { AddressPool } from './address-pool.ts'
-import type { EdgePeer, EdgePeers } from './peers.ts'
+import { type EdgePeer, type EdgePeers, edgePaths } from './peers.ts'
 import { subnetsOf } from './route-peer.ts'
 import type { Vrfs } from './vrfs.ts'
 
@@ -50,6 +51,7 @@ export function adoptPeers(
     peers: EdgePeers
     vrfs: Vrfs
     pool: AddressPool
+    paths: PathControl
     timestamps: TimestampTable
     trust: () => TrustBundle
   },
@@ -83,6 +85,12 @@ export function adoptPeers(
       rekeys: saved.rekeys,
       policyVersion: 1,
       vrf: undefined,
+      paths: edgePaths(context.paths, {
+        index: saved.index,
+        vaddr: saved.vaddrRemote,
+        own: pool.own,
+        peer: () => peer,
+      }),
       route: undefined,
       withheld: [],
       since: node.now(),
@@ -97,7 +105,7 @@ export function adoptPeers(
     })
     peers.add(peer)
     node.reconciler.want({ kind: 'vaddr', address: peer.vaddr, peer: peer.index })
-    node.wantPeer(peer.index, peer.sid, peer.policyVersion, () => true)
+    peer.paths.use(peer.sid)
     vrfs.announce(peer.vrf, peer.node, saved.subnets, true)
     peer.vrf.table.markStale(peer.node)
   }

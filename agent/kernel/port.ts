@@ -20,6 +20,7 @@ import type {
 } from '../../schema/abi.gen.ts'
 import type { KernelError } from './error.ts'
 import type { FibKey } from './fib-key.ts'
+import type { PathCounters } from './path-counters.ts'
 import type { Queueing } from './queueing.ts'
 import type { MapSizes } from './sizes.ts'
 
@@ -56,6 +57,10 @@ export interface Maps {
   readonly vaddrs: KernelMap<string, number>
   /** `lastRxNs` of a path's state without the rest of it; undefined: there is no such path. */
   readonly lastHeardNs: (handle: number) => bigint | undefined
+  /** What is counted of a path; undefined: there is no such path. */
+  readonly pathCounters: (handle: number) => PathCounters | undefined
+  /** Lets senders use a path again that they left. */
+  readonly clearLeft?: (handle: number) => boolean
 }
 
 export interface FibRoute extends FibKey {

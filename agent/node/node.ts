@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path'
-import type { Event as DataplaneEvent, PathConf, PathState, Peer } from '../../schema/abi.gen.ts'
+import type { Event as DataplaneEvent, PathConf, PathState, Peer, Steering } from '../../schema/abi.gen.ts'
 import {
   ABI_FAMILY_NONE,
   ABI_HASH,
@@ -12,6 +12,7 @@ import {
   ABI_MP_PORT,
   ABI_PEER_F_ESP,
   eventType,
+  trafficClass,
 } from '../../schema/abi.gen.ts'
 import { be32, formatAddress, formatBe32, parseAddress } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
@@ -26,7 +27,7 @@ import { handleOf } from '../mp/session.ts'
 import { observe } from '../plan/apply.ts'
 import { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
-import { plainSteering } from '../plan/values.ts'
+import { plainSteering, within } from '../plan/values.ts'
 import { type Devices, ensureDevices, mpMtu, peerRoute, relaxReversePath, TABLE, wantDevices } from './devices.ts'
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
@@ -331,11 +332,20 @@ export class Node {
     return Math.max(0, Number(this.kernel.monotonic() - heardNs) / 1e6)
   }
 
-  /** The peer sends on `sid` over its paths that can be sent on and are in `usable`. */
-  wantPeer(index: number, sid: number, policyVersion: number, usable: (path: number) => boolean): void {
+  /**
+   * The peer sends on `sid` over its paths that can be sent on and are in `usable`.
+   * @param steering what each class does with them; absent: all use the first
+   */
+  wantPeer(
+    index: number,
+    sid: number,
+    policyVersion: number,
+    usable: (path: number) => boolean,
+    steering?: Steering[],
+  ): void {
     const session = this.sessions.get(sid)
     if (!session) return
-    this.#fits.set(index, () => this.wantPeer(index, sid, policyVersion, usable))
+    this.#fits.set(index, () => this.wantPeer(index, sid, policyVersion, usable, steering))
     const known = session.paths.filter(({ path }) => this.pathConf(handleOf(sid, path)))
     const paths = wideEnough(known.filter(({ path }) => usable(path)))
     const chosen = paths.length > 0 ? paths : wideEnough(known)
@@ -344,16 +354,17 @@ export class Node {
       family: this.pathConf(handleOf(sid, path.path))?.family === 6 ? (6 as const) : (4 as const),
     }))
     const { clear, secure } = innerSizes(sizes, this.devices.mtu)
-    const [pathMask, pathBest] = [chosen.reduce((mask, { path }) => mask | (1 << path), 0), chosen[0]?.path ?? 0]
+    const pathMask = chosen.reduce((mask, { path }) => mask | (1 << path), 0)
+    const words = within(steering ?? plainSteering(chosen[0]?.path ?? 0, pathMask), pathMask)
     const value: Peer = {
       sid,
       pathMask,
-      pathBest,
+      pathBest: words[trafficClass.CLASS_DEFAULT]?.best ?? 0,
       policyVersion,
       mtuClear: clear,
       mtuSecure: secure,
       flags: session.esp ? ABI_PEER_F_ESP : 0,
-      steering: plainSteering(pathBest, pathMask),
+      steering: words,
       reserved: [0n, 0n],
     }
     this.reconciler.want({ kind: 'peer', index, value })

@@ -34,6 +34,8 @@ export interface PathMtusOptions {
   prober: Prober
   /** Another size than the session's path has; 0: it is of no use. */
   changed: (path: number, mtu: number) => void
+  /** So many packets are on their way that may be too large. */
+  tried: (path: number, packets: number) => void
 }
 
 interface Ends {
@@ -144,6 +146,9 @@ export class PathMtus {
     const { node, prober } = this.#options
     watched.round = (watched.round % 255) + 1
     const sizes = watched.search.round()
+    // The size in use is no try: its loss is a fault.
+    const tries = sizes.filter(size => size > 0).length
+    if (tries > 1) this.#options.tried(handle & 15, tries)
     for (const size of sizes) prober.probe(vaddrLocal, vaddrRemote, handle & 15, { round: watched.round, size })
     const most = Math.max(...sizes)
     const least = Math.min(...sizes.filter(size => size > 0))

@@ -190,7 +190,8 @@ export class Reconciler {
     const failures = await apply(plan.stages(), this.#port, this.#dataplane, operation => {
       const key = keyOf(operation.resource)
       this.#observe(key, operation.action === 'delete' ? undefined : operation.resource)
-      this.#routesChanged ||= affectsRoutes(operation.resource)
+      const before = operation.action === 'replace' ? operation.before : undefined
+      this.#routesChanged ||= affectsRoutes(operation.resource, before)
     })
     if (this.#routesChanged) this.#newEpoch()
     for (const failure of failures) this.#onFailure(failure)

@@ -115,9 +115,15 @@ export function stageOf(resource: Resource): number {
   }
 }
 
-/** Resources whose change makes cached flow decisions stale. */
-export function affectsRoutes(resource: Resource): boolean {
-  return resource.kind === 'fib' || isRouteTarget(resource)
+/**
+ * Does this make cached flow decisions stale? A flow remembers its next hop and the policy version of the peer behind it, and of a set the member that was
+ * usable; which of a peer's paths is used it does not know, so paths may change as often as they need to.
+ * @param before what the resource replaces
+ */
+export function affectsRoutes(resource: Resource, before?: Resource): boolean {
+  if (resource.kind !== 'peer' || before?.kind !== 'peer') return resource.kind === 'fib' || isRouteTarget(resource)
+  const [now, then] = [resource.value, before.value]
+  return now.policyVersion !== then.policyVersion || (now.pathMask === 0) !== (then.pathMask === 0)
 }
 
 /** Resources that routes point to. */

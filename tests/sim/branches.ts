@@ -16,6 +16,8 @@ export interface StationSpec {
   name: string
   node: TestNode
   wan: string
+  /** Address of a second WAN link, `lte`. */
+  lte?: string
   /** Address with prefix length of the LAN interface, for edges. */
   lan?: string
   esp?: boolean
@@ -43,13 +45,17 @@ export class Station {
     this.#directory = directory
     this.kernel = new FakeKernel({ esp: spec.esp ?? true })
     this.#world = world
-    this.net = world.join(spec.name, this.kernel, [spec.wan])
+    this.net = world.join(spec.name, this.kernel, spec.lte ? [spec.wan, spec.lte] : [spec.wan])
   }
 
   async plug(): Promise<void> {
     const { network } = this.kernel
     const wan = network.addDevice('wan0')
     await network.addAddress({ ifindex: wan.ifindex, address: this.#spec.wan, prefixLength: 24 })
+    if (this.#spec.lte) {
+      const lte = network.addDevice('wan1')
+      await network.addAddress({ ifindex: lte.ifindex, address: this.#spec.lte, prefixLength: 24 })
+    }
     if (!this.#spec.lan) return
     const lan = network.addDevice('lan0')
     const [address = '', length] = this.#spec.lan.split('/')
@@ -60,7 +66,7 @@ export class Station {
     const config = agentConfigSchema.parse({
       stateDir: this.#directory,
       runDir: join(this.#directory, this.name),
-      wan: [{ name: 'inet', interface: 'wan0' }],
+      wan: [{ name: 'inet', interface: 'wan0' }, ...(this.#spec.lte ? [{ name: 'lte', interface: 'wan1' }] : [])],
       lan: this.#spec.lan ? [{ interface: 'lan0' }] : [],
       handshake: { workers: this.#spec.workers ?? 0 },
       timers: { probeMs: 100, silentMs: 500, handshakeRetryMs: 200, graceMs: 200, ...this.#spec.timers },

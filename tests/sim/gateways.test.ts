@@ -115,19 +115,13 @@ describe('two gateways of one metric', () => {
 
   test('the one that is measured to be worse by more than a fifth loses its flows, and has them back when it is as good', async () => {
     const [a] = await both()
-    const measure = (name: string, ms: number) => {
-      const maps = a.kernel.maps()
-      const uplink = [...edgeOf(a).uplinks.values()].find(({ gateway }) => gateway.name === name)
-      const state = maps?.pathState.get(uplink?.sid ?? 0)
-      if (state) maps?.pathState.set(state.handle, { ...state, srttUs: 1000 * ms })
-    }
-    measure('gw1', 20)
-    measure('gw2', 50)
+    const rtt: Record<string, number> = { gw1: 20, gw2: 50 }
+    simulation.world.rttMs = (_from, to) => rtt[to] ?? 1
     await becomes(a, '10.2.0.0', 'gw1')
     const rows = (await a.agent?.status())?.peers.map(({ name, use }) => `${name}: ${use}`)
     expect(rows).toEqual(['gw1: best', 'gw2: standby for gw1'])
     // Smoothed over seconds.
-    measure('gw2', 1)
+    rtt.gw2 = 20
     await becomes(a, '10.2.0.0', 'gw1+gw2')
   })
 })

@@ -8,6 +8,7 @@ import type { FakeKernel } from '../../agent/kernel/fake.ts'
 import { type ByteStream, type DatagramSocket, type Endpoint, NetError, type NetPort } from '../../agent/mp/net.ts'
 import { eventType, mpTriggerCodec } from '../../schema/abi.gen.ts'
 import { formatAddress } from '../../schema/address.ts'
+import { exchangeProbe, learnSource } from './probe.ts'
 
 interface Station {
   name: string
@@ -37,6 +38,9 @@ export class World {
   readonly #severed = new Set<string>()
   /** Largest packet that gets from one station to another, outer headers included. */
   width: (from: string, to: string) => number = () => 1500
+  /** Says of what goes by a tunnel's path whether the network carries it in this direction. */
+  carries: (from: string, to: string, path: number) => boolean = () => true
+  rttMs: (from: string, to: string, path: number) => number = () => 1
   /** Datagrams delivered, for figures. */
   delivered = 0
 
@@ -174,13 +178,22 @@ export class World {
   /** A probe goes there and back when both dataplanes know the session and the path. */
   #probe(from: Station, vaddr: string, trigger: Uint8Array): void {
     const { path, round, size } = mpTriggerCodec.decode(trigger)
-    const there = this.#carry(from, vaddr, path)
+    const there = this.#atEnd(from, vaddr, path)
     const session = this.#sessionTo(from, vaddr)
-    if (!there || !session || size > this.width(from.name, there.name)) return
-    heard(there.kernel, session.remoteSid | path)
-    if (size > this.width(there.name, from.name)) return
-    heard(from.kernel, session.sid | path)
-    if (round > 0) probed(from.kernel, session.sid | path, round, Math.max(size, SMALLEST_PROBE))
+    if (!session) return
+    const end = { kernel: from.kernel, handle: (session.sid | path) >>> 0 }
+    const other = { kernel: (there ?? from).kernel, handle: (session.remoteSid | path) >>> 0 }
+    const passes = (one: Station, two: Station) =>
+      size <= this.width(one.name, two.name) && this.carries(one.name, two.name, path)
+    const arrives = there !== undefined && passes(from, there)
+    if (arrives) learnSource(end, other)
+    exchangeProbe(end, other, {
+      arrives,
+      returns: there !== undefined && passes(there, from),
+      rttMs: there ? this.rttMs(from.name, there.name, path) : 0,
+      round,
+      size,
+    })
   }
 
   #sessionTo(from: Station, vaddr: string) {
@@ -190,13 +203,20 @@ export class World {
     return peer && maps?.sessions.get(peer.sid)
   }
 
-  /** The station that a packet for `vaddr` reaches through the tunnel, as the maps on both sides say. */
-  #carry(from: Station, vaddr: string, path?: number): Station | undefined {
+  /** The station that a packet for `vaddr` reaches through the tunnel, by the path in use. */
+  #carry(from: Station, vaddr: string): Station | undefined {
+    const peer = from.kernel.maps()?.vaddrs.get(vaddr)
+    const best = from.kernel.maps()?.peers.get(peer ?? -1)?.pathBest ?? 0
+    const there = this.#atEnd(from, vaddr, best)
+    return there && this.carries(from.name, there.name, best) ? there : undefined
+  }
+
+  /** The station at the other end of a path, as the maps on both sides say. */
+  #atEnd(from: Station, vaddr: string, path: number): Station | undefined {
     if (!from.alive) return undefined
     const maps = from.kernel.maps()
     const session = this.#sessionTo(from, vaddr)
-    const best = path ?? maps?.peers.get(session?.peer ?? -1)?.pathBest ?? 0
-    const conf = session && maps?.pathConf.get((session.sid | best) >>> 0)
+    const conf = session && maps?.pathConf.get((session.sid | path) >>> 0)
     if (!session || !conf || conf.family === 0) return undefined
     const address = formatAddress(conf.family === 4 ? conf.remote.subarray(0, 4) : conf.remote)
     const target = this.#byAddress.get(address)
@@ -225,26 +245,6 @@ const noSession = {
   headLength: 0,
   reserved: 0,
   head: new Uint8Array(64),
-}
-
-function heard(kernel: FakeKernel, handle: number): void {
-  const state = kernel.maps()?.pathState.get(handle >>> 0)
-  if (state)
-    kernel
-      .maps()
-      ?.pathState.set(handle >>> 0, { ...state, lastRxNs: kernel.monotonic(), rxPackets: state.rxPackets + 1n })
-}
-
-/** Outer IPv4, UDP and MP headers, and the trigger in its own. */
-const SMALLEST_PROBE = 112
-
-/** What bpf/path/trigger.h does with a reply. */
-function probed(kernel: FakeKernel, handle: number, round: number, size: number): void {
-  const states = kernel.maps()?.pathState
-  const state = states?.get(handle >>> 0)
-  if (!state) return
-  const largest = state.probedSize >>> 16 === round ? Math.max(size, state.probedSize & 0xffff) : size
-  states?.set(handle >>> 0, { ...state, probedSize: ((round << 16) | largest) >>> 0 })
 }
 
 /** TCP as far as an agent can tell: ordered bytes while packets get through, held back while they do not. */

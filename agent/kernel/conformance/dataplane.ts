@@ -16,6 +16,7 @@ import { formatBe32 } from '../../../schema/address.ts'
 import { plainSteering } from '../../plan/values.ts'
 import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
 import type { FibKey } from '../fib-key.ts'
+import { countersOf } from '../path-counters.ts'
 import type { Dataplane, FibRoute, Link } from '../port.ts'
 import { edgeSizes, vrfsIn } from '../sizes.ts'
 
@@ -143,6 +144,19 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       }
       pathState.set(0xffffffe1, state)
       expect(pathState.entries()).toEqual([[0xffffffe1, state]])
+    })
+
+    it('tell what is counted of a path without the rest of its entry', () => {
+      const { pathState, pathCounters } = dataplane.maps
+      const bytes = new Uint8Array(pathStateCodec.size).map((_, index) => index % 251)
+      const state = { ...pathStateCodec.decode(bytes), handle: 0x00100171, lastRxNs: 2n ** 40n + 3n }
+      pathState.set(state.handle, state)
+      const counters = countersOf(state)
+      expect(counters.txNumber).toBe(Number(state.txNumber))
+      expect(pathCounters(state.handle)).toEqual(counters)
+      expect(pathCounters(0x00200171)).toBeUndefined()
+      pathState.delete(state.handle)
+      expect(pathCounters(state.handle)).toBeUndefined()
     })
 
     it('start with this layout and nothing else', () => {

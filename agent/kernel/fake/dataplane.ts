@@ -25,6 +25,7 @@ import { type Codec, u32Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
 import { be32TextCodec } from '../map-codecs.ts'
 import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from '../named-map.ts'
+import { countersOf } from '../path-counters.ts'
 import type { Adoption, Dataplane, FlowEntry, FlowTable, Hook, Maps, ProgramInfo, SweepResult } from '../port.ts'
 import { hooksFor } from '../programs.ts'
 import type { MapSizes } from '../sizes.ts'
@@ -40,6 +41,10 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
     new FakeMap(name, 'array', sizes[name] ?? limit, u32Codec, codec)
   const maps: Maps = {
     lastHeardNs: handle => maps.pathState.get(handle)?.lastRxNs,
+    pathCounters: handle => {
+      const state = maps.pathState.get(handle)
+      return state && countersOf(state)
+    },
     node: array('node', 1, nodeConfigCodec),
     sessions: sessionsById(array('sessions', ABI_MAX_PATHS, sessionCodec)),
     peers: peersByIndex(array('peers', ABI_MAX_PEERS, peerCodec)),

@@ -1,0 +1,90 @@
+/**
+ * Path control of one node: every peer's paths are looked at when they are due. Most are due once in probeMs, when the role looks at all its peers;
+ * those in trouble or in doubt are visited in between, so many at a time that 10,000 edges in trouble at once do not take the machine.
+ */
+import type { Prober } from '../mp/prober.ts'
+import type { Node } from '../node/node.ts'
+import { type PathChange, PathHistory } from './history.ts'
+import { CLOSE_MS } from './pace.ts'
+import { type Followed, PeerPaths } from './peer-paths.ts'
+
+/** Peers visited in one round of CLOSE_MS; the others have their turn in the next ones. */
+const VISITS = 100
+
+export interface PathControlOptions {
+  node: Node
+  prober: Prober
+  /** PeerPathsContext */
+  quietMs: number
+  changed?: (change: PathChange) => void
+}
+
+export class PathControl {
+  readonly history = new PathHistory()
+  readonly #options: PathControlOptions
+  readonly #peers = new Map<number, PeerPaths>()
+  /** Those that are due before the role's next look, oldest wish first. */
+  readonly #close = new Set<PeerPaths>()
+  #round: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: PathControlOptions) {
+    this.#options = options
+  }
+
+  follow(peer: Followed): PeerPaths {
+    const { node, prober, quietMs } = this.#options
+    const paths = new PeerPaths(peer, { node, prober, quietMs, changed: change => this.#changed(change) })
+    this.#peers.set(peer.index, paths)
+    return paths
+  }
+
+  forget(paths: PeerPaths): void {
+    this.#close.delete(paths)
+    if (this.#peers.get(paths.peer.index) === paths) this.#peers.delete(paths.peer.index)
+  }
+
+  /** Looks at what is due of one peer; what is due before long is visited without being asked. */
+  look(paths: PeerPaths): void {
+    const { node } = this.#options
+    const now = node.now()
+    const next = paths.look(now)
+    // Behind the others that wait.
+    this.#close.delete(paths)
+    if (next >= now + node.config.timers.probeMs || this.#stopped) return
+    this.#close.add(paths)
+    this.#round ??= setTimeout(() => this.#visit(), CLOSE_MS)
+  }
+
+  /** The programs left a path, or have something else to tell of it. */
+  told(handle: number): void {
+    const session = this.#options.node.sessions.get((handle & ~15) >>> 0)
+    const paths = session && this.#peers.get(session.peer)
+    if (!paths || paths.sid !== session.sid) return
+    paths.hurry(handle & 15)
+    this.look(paths)
+  }
+
+  #visit(): void {
+    this.#round = undefined
+    let visits = 0
+    for (const paths of [...this.#close]) {
+      if (visits++ >= VISITS) break
+      this.look(paths)
+    }
+    if (this.#close.size > 0 && !this.#stopped) this.#round ??= setTimeout(() => this.#visit(), CLOSE_MS)
+  }
+
+  #changed(change: PathChange): void {
+    const { node, changed } = this.#options
+    this.history.add(change)
+    const { peer, link, from, to, reason } = change
+    node.log.info({ peer, link, from, to, reason }, `path ${link} to ${peer}: ${to}${reason && `, ${reason}`}`)
+    changed?.(change)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#round)
+  }
+}

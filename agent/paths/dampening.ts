@@ -1,0 +1,41 @@
+/**
+ * How long a path that was left must behave before it is used again. Each further time doubles it, so that a path which comes and goes costs less
+ * and less; good time pays the debt back.
+ */
+
+/** ms. */
+const FIRST_HOLD = 5000
+const LONGEST_HOLD = 300_000
+/** No two departures are nearer than this, whatever the path does. */
+const BETWEEN = 10_000
+/** Good time that halves what was doubled once. */
+const FORGIVEN = 60_000
+
+export class Dampening {
+  /** Departures that still count. */
+  #count = 0
+  #leftMs = Number.NEGATIVE_INFINITY
+  #returnedMs = Number.NEGATIVE_INFINITY
+
+  left(nowMs: number): void {
+    if (Number.isFinite(this.#returnedMs)) {
+      const forgiven = Math.floor((nowMs - this.#returnedMs) / Math.max(FORGIVEN, this.#holdMs))
+      this.#count = Math.max(0, this.#count - forgiven)
+    }
+    this.#count += 1
+    this.#leftMs = nowMs
+  }
+
+  returned(nowMs: number): void {
+    this.#returnedMs = nowMs
+  }
+
+  get #holdMs(): number {
+    return Math.min(LONGEST_HOLD, FIRST_HOLD * 2 ** Math.max(0, this.#count - 1))
+  }
+
+  /** @param goodSinceMs since when nothing was wrong. @returns ms until the path may be used; 0: now */
+  waitMs(nowMs: number, goodSinceMs: number): number {
+    return Math.max(0, goodSinceMs + this.#holdMs - nowMs, this.#leftMs + BETWEEN - nowMs)
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * The paths to one peer: looks at those that are due, and tells the programs which to use. They belong to the peer, not to a session: what was learned
+ * of a path is true of the next session's path over the same link.
+ */
+import type { Prober } from '../mp/prober.ts'
+import { handleOf } from '../mp/session.ts'
+import type { Node } from '../node/node.ts'
+import type { LiveSession } from '../node/sessions.ts'
+import { plainSteering } from '../plan/values.ts'
+import type { PathChange } from './history.ts'
+import type { Change } from './judge.ts'
+import { WatchedPath } from './watched-path.ts'
+
+export interface Followed {
+  /** Of the peers map. */
+  readonly index: number
+  readonly name: () => string
+  /** Virtual addresses of the two ends. */
+  readonly from: () => string
+  readonly to: () => string
+  readonly policyVersion: () => number
+  /** Is there a link that the path can leave by? */
+  readonly present: (path: number) => boolean
+}
+
+export interface PeerPathsContext {
+  node: Node
+  prober: Prober
+  /** A path that is heard without being asked is not asked while its silence is shorter, ms. */
+  quietMs: number
+  changed: (change: PathChange) => void
+}
+
+export class PeerPaths {
+  readonly peer: Followed
+  readonly #context: PeerPathsContext
+  #paths: WatchedPath[] = []
+  #sid = 0
+
+  constructor(peer: Followed, context: PeerPathsContext) {
+    this.peer = peer
+    this.#context = context
+  }
+
+  get paths(): readonly WatchedPath[] {
+    return this.#paths
+  }
+
+  get sid(): number {
+    return this.#sid
+  }
+
+  /** Some path answers, or has not been silent for long enough to say that it does not. */
+  get alive(): boolean {
+    return this.#paths.some(({ judge }) => judge.condition !== 'down')
+  }
+
+  /** Packets go by this session from now on. The caller flushes. */
+  use(sid: number): void {
+    const { node } = this.#context
+    const session = node.sessions.get(sid)
+    if (!session) return
+    const { silentMs } = node.config.timers
+    this.#sid = sid
+    this.#paths = session.paths.map(({ path, link, metered = false }) => {
+      const known = this.#paths.find(candidate => candidate.path === path && candidate.link === link)
+      const watched = known ?? new WatchedPath(path, link, silentMs, this.peer.index + path)
+      watched.metered = metered
+      return watched
+    })
+    this.steer()
+  }
+
+  /** Everything that the choice depends on may have changed. The caller flushes. */
+  steer(): void {
+    const { node } = this.#context
+    const there = this.#paths.filter(({ judge }) => judge.condition !== 'down')
+    const least = Math.min(...there.map(({ tier }) => tier))
+    const chosen = there.filter(({ tier }) => tier === least)
+    const usable = (path: number) => there.some(candidate => candidate.path === path)
+    const mask = chosen.reduce((bits, { path }) => bits | (1 << path), 0)
+    const steering = chosen[0] && plainSteering(chosen[0].path, mask)
+    node.wantPeer(this.peer.index, this.#sid, this.peer.policyVersion(), usable, steering)
+  }
+
+  /** Looks at the paths that are due. @returns ms, monotonic: when the next one is */
+  look(nowMs: number): number {
+    const session = this.#context.node.sessions.get(this.#sid)
+    if (!session) return Number.POSITIVE_INFINITY
+    let moved = false
+    for (const path of this.#paths) if (path.nextMs <= nowMs) moved = this.#lookAt(path, session, nowMs) || moved
+    if (!this.#paths.some(({ tier }) => tier < 2)) moved = this.#lastResort(nowMs) || moved
+    if (moved) {
+      this.steer()
+      this.#flush()
+    }
+    return Math.min(...this.#paths.map(path => path.nextMs))
+  }
+
+  /** Has paths looked at the next time, all or one: something is known to have changed. */
+  hurry(path?: number): void {
+    for (const watched of this.#paths) if (path === undefined || watched.path === path) watched.hurry()
+  }
+
+  /** So many packets were sent on the path that are perhaps too large for it. */
+  excuse(path: number, packets: number): void {
+    const watched = this.#paths.find(candidate => candidate.path === path)
+    watched?.meter.excuse(packets, this.#context.node.now())
+  }
+
+  #lookAt(watched: WatchedPath, session: LiveSession, nowMs: number): boolean {
+    const { node, prober, quietMs } = this.#context
+    const { path } = watched
+    const handle = handleOf(session.sid, path)
+    const counters = node.dataplane.maps.pathCounters(handle)
+    if (!counters) return false
+    const { change, probe } = watched.look(nowMs, counters, {
+      present: this.peer.present(path) && node.pathConf(handle) !== undefined,
+      silenceMs: node.silenceMs(session, path),
+      choice: this.#paths.length > 1,
+      metered: watched.metered,
+      probeMs: node.config.timers.probeMs,
+      quietMs,
+    })
+    // As large as the path is said to carry: what is lost of these, and only of these, is lost for its size.
+    const size = probe === 'large' ? (node.pathConf(handle)?.mtu ?? 0) : 0
+    if (probe !== 'none') prober.probe(this.peer.from(), this.peer.to(), path, { round: 0, size })
+    if (change) this.#changed(watched, change)
+    return change !== undefined
+  }
+
+  /** No path is good: those that answer are better than none, whatever they have done before. */
+  #lastResort(nowMs: number): boolean {
+    let moved = false
+    for (const watched of this.#paths) {
+      const change = watched.judge.needed(nowMs)
+      if (!change) continue
+      this.#changed(watched, change)
+      moved = true
+    }
+    return moved
+  }
+
+  #changed({ path, link }: WatchedPath, change: Change): void {
+    const { node, changed } = this.#context
+    if (change.to === 'good') node.dataplane.maps.clearLeft?.(handleOf(this.#sid, path))
+    changed({ time: Date.now(), peer: this.peer.name(), path, link, ...change })
+  }
+
+  #flush(): void {
+    const { node } = this.#context
+    node.reconciler.flush().catch(error => node.log.error({ err: error }, 'flush failed'))
+  }
+}
