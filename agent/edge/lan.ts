@@ -1,10 +1,11 @@
 /** The LAN side of an edge: ports with their program, routes of local subnets and own addresses in the FIB, and the list to announce. */
-import { ABI_NH_F_SECURE } from '../../schema/abi.gen.ts'
+import { ABI_NH_F_SECURE, ABI_PORT_F_FQ } from '../../schema/abi.gen.ts'
 import { be32, canonicalPrefix, parseAddress } from '../../schema/address.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
 import type { GrantedSubnet } from '../../schema/node-state.ts'
 import { lan, local } from '../node/nexthops.ts'
 import type { Node } from '../node/node.ts'
+import { PlayoutQueues } from '../node/playout-queues.ts'
 import { type LocalSubnet, type LocalSubnets, localSubnets, ownAddresses } from '../routes/local-subnets.ts'
 
 /** An edge serves one enterprise. */
@@ -14,10 +15,12 @@ export class Lan {
   readonly #node: Node
   readonly #installed = new Map<string, 'subnet' | 'own'>()
   readonly #ports = new Set<number>()
+  readonly #playout: PlayoutQueues
   #subnets: LocalSubnets = { announced: [], refused: [] }
 
   constructor(node: Node) {
     this.#node = node
+    this.#playout = new PlayoutQueues(node.kernel.network, node.log)
   }
 
   get announced(): readonly LocalSubnet[] {
@@ -60,6 +63,8 @@ export class Lan {
     for (const [prefix, kind] of wanted) this.#installed.set(prefix, kind)
 
     const ports = links.filter(link => config.lan.some(entry => entry.interface === link.name))
+    // Packets overtake each other where there are several links to come by.
+    const ordered = await this.#playout.refresh(config.wan.length > 1 ? ports : [])
     for (const { ifindex } of ports) {
       const mine = own.flatMap(({ ifindex: index, address }) =>
         index === ifindex ? (parseAddress(address) ?? []) : [],
@@ -74,7 +79,7 @@ export class Lan {
           ifindex,
           vrf: EDGE_VRF,
           addr4: v4 ? be32(v4.address) : 0,
-          flags: 0,
+          flags: ordered.has(ifindex) ? ABI_PORT_F_FQ : 0,
           addr6: v6?.bytes ?? new Uint8Array(16),
         },
       })

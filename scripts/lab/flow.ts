@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { LabError } from './error.ts'
 import type { Lab } from './lab.ts'
 import type { LabProcess } from './process.ts'
-import { FLOW } from './tools.ts'
+import { FIRST, FLOW } from './tools.ts'
 import { until } from './until.ts'
 
 const sentSchema = z.object({ sent: z.int(), errors: z.int() })
@@ -65,10 +65,10 @@ export class Flow {
     const log = options.log ? join(lab.machine.shared, `flow-${name}.arrivals`) : undefined
     const receiver = await lab.start(options.to, {
       name: `flow-receive-${name}`,
-      argv: [FLOW, 'receive', ...common, ...(log ? ['--log', log] : [])],
+      argv: [...FIRST, FLOW, 'receive', ...common, ...(log ? ['--log', log] : [])],
     })
     await until('the flow receiver listens', START_DEADLINE_MS, async () => receiver.output().includes('ready'))
-    const argv = [FLOW, 'send', '--to', options.address, ...common, '--pps', String(options.pps)]
+    const argv = [...FIRST, FLOW, 'send', '--to', options.address, ...common, '--pps', String(options.pps)]
     if (options.count !== undefined) argv.push('--count', String(options.count))
     if (options.size !== undefined) argv.push('--size', String(options.size))
     if (options.dscp !== undefined) argv.push('--dscp', String(options.dscp))

@@ -18,3 +18,6 @@ export async function buildTools(): Promise<void> {
     throw new LabError('command', `the lab's tools do not compile; run npm run setup\n${why}`, { cause })
   }
 }
+
+/** Before a command: it runs when it is ready to, whatever else the machine does. A link is no slower, and a clock reads no later, for a busy machine. */
+export const FIRST = ['chrt', '--fifo', '1']

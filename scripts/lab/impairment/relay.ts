@@ -5,7 +5,7 @@ import { LabError } from '../error.ts'
 import type { Lab } from '../lab.ts'
 import { run } from '../machine.ts'
 import { LabProcess } from '../process.ts'
-import { IMPAIR } from '../tools.ts'
+import { FIRST, IMPAIR } from '../tools.ts'
 import { until } from '../until.ts'
 import { bucketOf, type Direction, type Profile } from './profile.ts'
 import type { Splice } from './splice.ts'
@@ -54,7 +54,7 @@ export class Relay {
   /** @returns the seed that it draws from, given or made. @throws LabError with the relay's complaint */
   async start(seed?: number): Promise<number> {
     const { wan, node, router } = this.#splice
-    const argv = [IMPAIR, 'relay', '--node', node, '--router', router, '--socket', this.#socket]
+    const argv = [...FIRST, IMPAIR, 'relay', '--node', node, '--router', router, '--socket', this.#socket]
     const options = { name: this.#name, argv: seed === undefined ? argv : [...argv, '--seed', String(seed)] }
     // The log goes on from an earlier relay of this link, whose words are not this one's.
     const before = LabProcess.find(this.#lab.machine, this.#name)?.output().length ?? 0

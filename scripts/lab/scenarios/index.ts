@@ -12,6 +12,7 @@ import { orchestratorDown } from './orchestrator-down.ts'
 import { refusals } from './refusals.ts'
 import { rekey } from './rekey.ts'
 import { twoTenants } from './two-tenants.ts'
+import { voice } from './voice.ts'
 
 /** In the order of `list`. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -25,6 +26,7 @@ export const SCENARIOS: readonly Scenario[] = [
   orchestratorDown,
   ipv6,
   mtu,
+  voice,
   memory,
   refusals,
 ]
