@@ -88,6 +88,8 @@ enum counter {
 	COUNT_RELAYED,		/* of mp-in: sent on to the next clear tunnel by XDP */
 	COUNT_PLAYED,		/* of lan-out: given the time at which to leave (path/playout.h) */
 	COUNT_PLAYED_LATE,	/* of those: it was over */
+	COUNT_ASK_OUT,		/* of mp-out: data that asked for an answer, since its path was silent */
+	COUNT_ASK_IN,		/* of mp-in: the same from a peer, given to be answered */
 	COUNTERS,
 };
 
@@ -332,12 +334,12 @@ struct path_conf {
 struct path_state {
 	__u32 handle;
 	__u8 left;		/* 1: silent while in use, so packets go elsewhere until the agent has seen it answer (path/liveness.h) */
-	__u8 asks;		/* since it was last heard */
-	__u16 patience;		/* jiffies without an answer that are too long; 0: not measured yet */
+	__u8 asks;		/* packets that asked for an answer since it was last heard, and ASK_DUE of path/liveness.h */
+	__u16 patience;		/* ms without an answer that are too long; 0: not measured yet */
 	__u64 tx_number;	/* newest; also how many were sent */
 	__u64 tx_bytes;
-	__u32 asked_first;	/* jiffies; of `asks` */
-	__u32 asked_last;	/* jiffies; heard meanwhile: when heard */
+	__u32 asked_first;	/* µs of CLOCK_MONOTONIC; of `asks` */
+	__u32 looked;		/* jiffies; when a sender last looked whether the path is heard */
 	__u64 tx_tag[4];	/* SipHash state behind what plain DATA of the path begins with (path/tag.h); agent-written */
 	__u64 rx_highest;	/* highest packet number accepted */
 	__u64 rx_packets;

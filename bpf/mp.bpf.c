@@ -56,6 +56,7 @@ static __always_inline bool is_own(struct __sk_buff *skb, const struct journey *
 /* The path of the node's own packet: the mark's, else the best one. GO_ON, or a reason to drop it. */
 static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 {
+	struct path_state *state;
 	struct peer *peer;
 
 	if (is_by_mark(skb, j)) {
@@ -65,8 +66,16 @@ static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 	peer = peer_at(j);
 	if (!peer)
 		return DROP(DROP_NOT_OURS);
-	j->handle = choose_path(peer);
+	j->handle = choose_path(peer, CLASS_DEFAULT, &state);
 	return j->handle ? GO_ON : DROP(DROP_NO_PATH);
+}
+
+/* The path was chosen before, and may have ended since. */
+static __always_inline int send_by(struct __sk_buff *skb, __u32 handle, enum mp_type type)
+{
+	struct path_state *state = path_state_of(handle);
+
+	return state ? encap(skb, handle, type, state) : DROP(DROP_NO_PATH);
 }
 
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
@@ -81,7 +90,7 @@ static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (looks_unencrypted(skb, j))
 		return DROP(DROP_PLAINTEXT);
-	return encap(skb, j->handle, MP_DATA);
+	return send_by(skb, j->handle, MP_DATA);
 }
 
 SEC("tc")
@@ -111,7 +120,7 @@ static __always_inline int probe_out(struct __sk_buff *skb, struct journey *j)
 	j->handle = peer->sid | trigger.path;
 	count(COUNT_LOCAL_OUT);
 	result = trigger_pad(skb, j->handle, bpf_ntohs(trigger.size));
-	return result == GO_ON ? encap(skb, j->handle, MP_PROBE) : result;
+	return result == GO_ON ? send_by(skb, j->handle, MP_PROBE) : result;
 }
 
 static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
@@ -124,7 +133,7 @@ static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
 	if (result != GO_ON)
 		return result;
 	count(COUNT_LOCAL_OUT);
-	return encap(skb, j->handle, MP_DATA);
+	return send_by(skb, j->handle, MP_DATA);
 }
 
 static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
@@ -142,7 +151,7 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 	if (!session_of(skb->mark))
 		return DROP(DROP_NOT_OURS);
 	j->handle = skb->mark;
-	return encap(skb, j->handle, MP_DATA);
+	return send_by(skb, j->handle, MP_DATA);
 }
 
 SEC("tc")

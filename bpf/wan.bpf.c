@@ -4,7 +4,7 @@
  *
  *   outer IP, UDP -> version, type -+- handshake: agent's socket
  *                                   +- session, path -> tag -> replay window -> what the path learns
- *                                        +- probe: turned round    probe reply: round trip
+ *                                        +- probe, and a copy of data that asks: turned round    probe reply: round trip
  *                                        +- data: decap -+- our virtual address: the stack (ESP to XFRM, route session to TCP)
  *                                                        +- VRF of the session -> route.h (came in clear)
  *
@@ -22,7 +22,7 @@
 #include "path/icmp.h"
 
 /* GO_ON: the packet is the session's, was not changed, and never came before. Sets a->handle once the ids make sense. */
-static __always_inline int authenticate(struct arrival *a, struct session **of, struct path_state **at)
+static __always_inline int authenticate(struct __sk_buff *skb, struct arrival *a, struct session **of, struct path_state **at)
 {
 	__u32 sid = bpf_ntohl(a->mp.session);
 	struct path_state *state;
@@ -44,6 +44,9 @@ static __always_inline int authenticate(struct arrival *a, struct session **of, 
 		return DROP(DROP_MP_TAG);
 	*of = session;
 	*at = state;
+	/* It was accepted when it was copied. */
+	if (is_ask_copy(skb, a))
+		return GO_ON;
 	return window_accept(state, bpf_be64_to_cpu(a->mp.number));
 }
 
@@ -95,7 +98,7 @@ static __always_inline void learn(struct __sk_buff *skb, const struct arrival *a
 		report(skb, a, EVENT_POLICY_AHEAD, version);
 }
 
-/* The decapsulated packet: the node's own, or some host's. */
+/* The decapsulated packet: the node's own, or some host's. GO_ON: to be routed. */
 static __always_inline int deliver(struct __sk_buff *skb, struct journey *j, const struct session *session)
 {
 	int result = parse(skb, j);
@@ -113,11 +116,13 @@ static __always_inline int deliver(struct __sk_buff *skb, struct journey *j, con
 		return TCX_NEXT;
 	}
 	count(COUNT_FROM_PEER_CLEAR);
-	return j->key.vrf ? route(skb, j) : DROP(DROP_NO_VRF);
+	return j->key.vrf ? GO_ON : DROP(DROP_NO_VRF);
 }
 
-static __always_inline int receive(struct __sk_buff *skb, struct journey *j, struct arrival *a)
+/* All that is outside of the packet, in a frame of its own: the stack below is needed where it is routed. */
+static __noinline int receive(struct __sk_buff *skb, struct journey *j)
 {
+	struct arrival arrival = {}, *a = &arrival;
 	struct path_state *state;
 	struct session *session;
 	int result;
@@ -125,13 +130,17 @@ static __always_inline int receive(struct __sk_buff *skb, struct journey *j, str
 	result = outer_parse(skb, a);
 	if (result != GO_ON)
 		return result;
-	result = authenticate(a, &session, &state);
+	result = authenticate(skb, a, &session, &state);
 	j->handle = a->handle;
 	if (result == DROP(DROP_MP_NO_SESSION))
 		report(skb, a, EVENT_NO_SESSION, 0);
 	if (result != GO_ON)
 		return result;
+	if (is_ask_copy(skb, a))
+		return ask_answer(skb, a, session, state);
 	learn(skb, a, session, state);
+	if (is_ask(a))
+		ask_copy(skb, a);
 	if ((a->mp.version_type & 0xf) == MP_PROBE)
 		return probe_answer(skb, a, session, state);
 	if ((a->mp.version_type & 0xf) == MP_PROBE_REPLY)
@@ -149,12 +158,13 @@ static __always_inline int receive(struct __sk_buff *skb, struct journey *j, str
 static __always_inline int wan(struct __sk_buff *skb)
 {
 	struct journey j = {};
-	struct arrival a = {};
 	int result;
 
 	if (skb->pkt_type != HOST_FRAME || skb->vlan_present || !is_ip(ethertype_of(skb)))
 		return TCX_NEXT;
-	result = receive(skb, &j, &a);
+	result = receive(skb, &j);
+	if (result == GO_ON)
+		result = route(skb, &j);
 	return IS_DROP(result) ? answer(skb, &j, finish(skb, result, j.handle)) : result;
 }
 

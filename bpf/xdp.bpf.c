@@ -5,7 +5,7 @@
  *   outer, session, path -> inner -> tag -> flow, next peer, path, neighbour -> device that takes frames -> replay window
  *      -> TTL, room, new outer and MP header, number, time, tag -> that device
  *
- * Up to the replay window nothing is written but the flow table, and whoever is not sure says XDP_PASS: wan.bpf.c then sees the packet as
+ * Up to the replay window nothing is written but the flow table and what a look at the path ahead found (path/liveness.h), and whoever is not sure says XDP_PASS: wan.bpf.c then sees the packet as
  * if this program were not there. Behind it the packet is ours.
  */
 #include "maps.h"

@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xeab1d5fb680cd077n
+export const ABI_HASH = 0xd17e85a50a187719n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -30,6 +30,7 @@ export const ABI_FLOW_LIFE_ANSWERED = 300
 export const ABI_FLOW_LIFE_CONNECTED = 7440
 export const ABI_WINDOW_WORDS = 64
 export const ABI_LANE_WORDS = 16
+export const ABI_MP_F_ASK = 1
 export const ABI_MP_LANES = 8
 export const ABI_DELAY_BUCKETS = 16
 export const ABI_DELAY_BUCKET_US = 125
@@ -168,8 +169,10 @@ export const counter = {
   COUNT_RELAYED: 21,
   COUNT_PLAYED: 22,
   COUNT_PLAYED_LATE: 23,
+  COUNT_ASK_OUT: 24,
+  COUNT_ASK_IN: 25,
 } as const
-export const COUNTERS = 24
+export const COUNTERS = 26
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -196,6 +199,8 @@ export const counterNames: Readonly<Record<number, string>> = {
   21: 'relayed',
   22: 'played',
   23: 'played-late',
+  24: 'ask-out',
+  25: 'ask-in',
 }
 
 /** enum nexthop_kind */
@@ -893,7 +898,7 @@ export interface PathState {
   txNumber: bigint
   txBytes: bigint
   askedFirst: number
-  askedLast: number
+  looked: number
   txTag: bigint[]
   rxHighest: bigint
   rxPackets: bigint
@@ -935,7 +940,7 @@ export const pathStateCodec: Codec<PathState> = {
     view.setBigUint64(8, value.txNumber, true)
     view.setBigUint64(16, value.txBytes, true)
     view.setUint32(24, value.askedFirst, true)
-    view.setUint32(28, value.askedLast, true)
+    view.setUint32(28, value.looked, true)
     putU64s(view, 32, 4, value.txTag)
     view.setBigUint64(64, value.rxHighest, true)
     view.setBigUint64(72, value.rxPackets, true)
@@ -975,7 +980,7 @@ export const pathStateCodec: Codec<PathState> = {
       txNumber: view.getBigUint64(8, true),
       txBytes: view.getBigUint64(16, true),
       askedFirst: view.getUint32(24, true),
-      askedLast: view.getUint32(28, true),
+      looked: view.getUint32(28, true),
       txTag: takeU64s(view, 32, 4),
       rxHighest: view.getBigUint64(64, true),
       rxPackets: view.getBigUint64(72, true),

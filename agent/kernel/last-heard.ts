@@ -6,13 +6,13 @@ import { placeOf } from './named-map.ts'
 
 const ZERO = pathStateCodec.decode(new Uint8Array(pathStateCodec.size))
 
-/** Where a member lies, found by writing it. */
-function offsetOf(change: Partial<PathState>): number {
+/** Where a member lies, in bytes from the start, found by writing it. */
+export function pathStateOffset(change: Partial<PathState>): number {
   return pathStateCodec.encode({ ...ZERO, ...change }).findIndex(byte => byte !== 0)
 }
 
-const HANDLE = offsetOf({ handle: 1 })
-const LAST_RX_NS = offsetOf({ lastRxNs: 1n })
+const HANDLE = pathStateOffset({ handle: 1 })
+const LAST_RX_NS = pathStateOffset({ lastRxNs: 1n })
 
 /** @param fd of the array path_state. @returns ns on CLOCK_MONOTONIC, 0n: never; undefined: there is no such path */
 export function lastHeardReader(fd: number): (handle: number) => bigint | undefined {

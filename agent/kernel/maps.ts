@@ -22,6 +22,7 @@ import type { FibFds } from './fib/memory.ts'
 import { lastHeardReader } from './last-heard.ts'
 import { be32TextCodec } from './map-codecs.ts'
 import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from './named-map.ts'
+import { leftClearer } from './path-left.ts'
 import { countersReader } from './path-reader.ts'
 import type { Maps } from './port.ts'
 
@@ -44,6 +45,7 @@ export function openMaps(fds: MapFds): Maps {
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
     lastHeardNs: lastHeardReader(fdOf(fds, 'path_state')),
     pathCounters: countersReader(fdOf(fds, 'path_state')),
+    clearLeft: leftClearer(fdOf(fds, 'path_state')),
   }
 }
 

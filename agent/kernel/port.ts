@@ -59,8 +59,8 @@ export interface Maps {
   readonly lastHeardNs: (handle: number) => bigint | undefined
   /** What is counted of a path; undefined: there is no such path. */
   readonly pathCounters: (handle: number) => PathCounters | undefined
-  /** Lets senders use a path again that they left. */
-  readonly clearLeft?: (handle: number) => boolean
+  /** Lets senders use a path again that they left (`left` of its state), and touches nothing else of it. False: there is no such path. */
+  readonly clearLeft: (handle: number) => boolean
 }
 
 export interface FibRoute extends FibKey {

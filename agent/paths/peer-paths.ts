@@ -143,7 +143,7 @@ export class PeerPaths {
 
   #changed({ path, link }: WatchedPath, change: Change): void {
     const { node, changed } = this.#context
-    if (change.to === 'good') node.dataplane.maps.clearLeft?.(handleOf(this.#sid, path))
+    if (change.to === 'good') node.dataplane.maps.clearLeft(handleOf(this.#sid, path))
     changed({ time: Date.now(), peer: this.peer.name(), path, link, ...change })
   }
 

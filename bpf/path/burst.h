@@ -101,6 +101,7 @@ __noinline int burst_out(struct __sk_buff *skb, __u32 handle, __u32 segment, con
 static __always_inline void burst_complete(struct __sk_buff *skb, struct mp_hdr *mp, const struct session *session,
 					   struct path_state *state)
 {
+	mp->qos = ask_take(state);
 	mp->number = bpf_cpu_to_be64(__sync_fetch_and_add(&state->tx_number, 1) + 1);
 	mp->version_type = MP_VERSION << 4 | MP_DATA;
 	mp->tag = tag(session->tx_key, state->tx_tag, mp, (__u64 *)(mp + 1));

@@ -50,11 +50,10 @@ static __always_inline bool event_turn(enum event_type type)
 	return true;
 }
 
-/* Room for an event with the parts filled in that every type has; NULL when it is not this type's turn or the ring is full. */
-static __always_inline struct event *event_begin(struct __sk_buff *skb, enum event_type type, __u32 handle)
+/* Room for an event of a path; NULL when it is not this type's turn or the ring is full. */
+static __always_inline struct event *event_of_path(enum event_type type, __u32 handle)
 {
 	struct event *event;
-	__u32 length;
 
 	if (!event_turn(type))
 		return NULL;
@@ -64,8 +63,19 @@ static __always_inline struct event *event_begin(struct __sk_buff *skb, enum eve
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time_ns = clock_precise();
 	event->type = type;
-	event->ifindex = skb->ifindex;
 	event->handle = handle;
+	return event;
+}
+
+/* The same of a packet: with the parts filled in that every type has. */
+static __always_inline struct event *event_begin(struct __sk_buff *skb, enum event_type type, __u32 handle)
+{
+	struct event *event = event_of_path(type, handle);
+	__u32 length;
+
+	if (!event)
+		return NULL;
+	event->ifindex = skb->ifindex;
 	event->length = skb->len;
 	length = skb->len > ETH_HLEN ? skb->len - ETH_HLEN : 0;
 	if (length >= EVENT_HEAD) {

@@ -14,6 +14,7 @@
 #include "class.h"
 #include "drop.h"
 #include "hop.h"
+#include "liveness.h"
 #include "parse.h"
 #include "session.h"
 #include "tag.h"
@@ -40,13 +41,14 @@ static __always_inline int make_room(struct __sk_buff *skb, bool inner6, bool ou
 	return bpf_skb_change_proto(skb, outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0);
 }
 
-/* Number, time and tag: what every packet gets anew. */
+/* Number and time: what every packet gets anew. */
 static __always_inline void mp_fill(struct mp_hdr *mp, enum mp_type type, __u32 handle, const struct session *session,
 				    struct path_state *state, __u64 now)
 {
 	__builtin_memset(mp, 0, sizeof(*mp));
 	mp->version_type = MP_VERSION << 4 | type;
 	mp->path = HANDLE_PATH(handle);
+	mp->qos = type == MP_DATA ? ask_take(state) : 0;
 	mp->session = bpf_htonl(session->remote_sid);
 	/* Numbers begin at 1, so that rx_highest 0 means "none yet". */
 	mp->number = bpf_cpu_to_be64(__sync_fetch_and_add(&state->tx_number, 1) + 1);
@@ -127,12 +129,11 @@ static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const stru
 	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);
 }
 
-/* The payload is the IP packet behind the Ethernet header. */
-__noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
+/* The payload is the IP packet behind the Ethernet header. `state`: of the path, as the caller found it. */
+__noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type, struct path_state *state __nonnull)
 {
 	struct session *session = session_of(handle);
 	struct path_conf *conf = path_conf_of(handle);
-	struct path_state *state = path_state_of(handle);
 	bool inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6), outer6;
 	struct mp_hdr mp, *to;
 	__u32 length, more;
@@ -140,7 +141,7 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type)
 	__u64 now;
 	__u8 tos;
 
-	if (!session || !conf || !state || conf->family == FAMILY_NONE)
+	if (!session || !conf || conf->family == FAMILY_NONE)
 		return DROP(DROP_NO_PATH);
 	if (skb->gso_size)
 		return DROP(DROP_REWRITE);

@@ -206,7 +206,6 @@ static __always_inline int icmp_to_host(struct __sk_buff *skb)
 /* Into the tunnel that the VRF names for the source, which is as a rule the one it came by. */
 static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j)
 {
-	struct node_config *config = node_config();
 	struct nexthop *nexthop = NULL;
 	struct peer *peer;
 	__u32 index;
@@ -218,12 +217,12 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 		index = nexthop_member(nexthop->target, 0);
 		nexthop = index ? bpf_map_lookup_elem(&nexthops, &index) : NULL;
 	}
-	if (!config || !nexthop || nexthop->kind != NH_PEER || keep_apart(j, nexthop) != GO_ON)
+	if (!nexthop || nexthop->kind != NH_PEER || keep_apart(j, nexthop) != GO_ON)
 		return TC_ACT_SHOT;
 	peer = peer_of(nexthop->target);
 	if (!peer)
 		return TC_ACT_SHOT;
-	return hand_to_peer(skb, config, peer, nexthop->flags & NH_F_SECURE, 0);
+	return hand_to_peer(skb, peer, nexthop->flags & NH_F_SECURE, 0);
 }
 
 /*

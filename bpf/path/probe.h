@@ -27,10 +27,12 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 		__builtin_memcpy(&outer.v4.ip.saddr, a->dst, 4);
 		__builtin_memcpy(&outer.v4.ip.daddr, a->src, 4);
 		outer.v4.ip.ttl = PROBE_REPLY_TTL;
+		outer.v4.ip.tot_len = bpf_htons(sizeof(outer.v4.ip) + sizeof(outer.v4.udp) + a->length);
 		outer.v4.ip.check = 0;
 		outer.v4.ip.check = ipv4_checksum(&outer.v4.ip);
 		outer.v4.udp.source = a->udp.dest;
 		outer.v4.udp.dest = a->udp.source;
+		outer.v4.udp.len = bpf_htons(sizeof(outer.v4.udp) + a->length);
 		outer.v4.udp.check = 0;
 		return !bpf_skb_store_bytes(skb, L3, &outer.v4, sizeof(outer.v4), 0);
 	}
@@ -39,8 +41,10 @@ static __always_inline bool outer_turn(struct __sk_buff *skb, struct arrival *a)
 	__builtin_memcpy(&outer.v6.ip.saddr, a->dst, 16);
 	__builtin_memcpy(&outer.v6.ip.daddr, a->src, 16);
 	outer.v6.ip.hop_limit = PROBE_REPLY_TTL;
+	outer.v6.ip.payload_len = bpf_htons(sizeof(outer.v6.udp) + a->length);
 	outer.v6.udp.source = a->udp.dest;
 	outer.v6.udp.dest = a->udp.source;
+	outer.v6.udp.len = outer.v6.ip.payload_len;
 	outer.v6.udp.check = 0;
 	return !bpf_skb_store_bytes(skb, L3, &outer.v6, sizeof(outer.v6), 0);
 }
@@ -71,6 +75,38 @@ __noinline int probe_answer(struct __sk_buff *skb, struct arrival *a __nonnull, 
 	count(COUNT_PROBE_ANSWERED);
 	path_sent(state, skb->len - L3);
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
+}
+
+/*
+ * A DATA packet that asks (path/liveness.h) is a probe as well. It goes on as data; a copy, marked with the path's handle, comes in at this
+ * device once more. What comes from outside has no mark, and the copy still has to carry the path's tag.
+ */
+static __always_inline void ask_copy(struct __sk_buff *skb, const struct arrival *a)
+{
+	skb->mark = a->handle;
+	if (!bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+		count(COUNT_ASK_IN);
+	skb->mark = 0;
+}
+
+static __always_inline bool is_ask(const struct arrival *a)
+{
+	return a->mp.qos & MP_F_ASK && (a->mp.version_type & 0xf) == MP_DATA;
+}
+
+static __always_inline bool is_ask_copy(struct __sk_buff *skb, const struct arrival *a)
+{
+	return skb->mark && skb->mark == a->handle && is_ask(a);
+}
+
+/* The copy becomes a reply of the shortest kind. */
+static __always_inline int ask_answer(struct __sk_buff *skb, struct arrival *a, const struct session *session, struct path_state *state)
+{
+	skb->mark = 0;
+	a->length = MP_HDR_LEN + MP_TAGGED_PAYLOAD;
+	if (bpf_skb_change_tail(skb, a->offset + a->length, 0))
+		return DROP(DROP_REWRITE);
+	return probe_answer(skb, a, session, state);
 }
 
 /* RFC 6298, 2: an eighth of each new round trip, a quarter of its deviation. */
@@ -109,8 +145,10 @@ static __always_inline int probe_reply(struct __sk_buff *skb, const struct arriv
 	 * No probe waits so long: this is the timestamp of none. Of the future alike, which is far in the past modulo 2^32. Those of a round have
 	 * waited for each other.
 	 */
-	if (!trigger_answered(skb, state, a->offset, a->length) && rtt <= RTT_MAX_US)
+	if (!trigger_answered(skb, state, a->offset, a->length) && rtt <= RTT_MAX_US) {
 		rtt_learn(state, rtt);
+		patience_learn(state);
+	}
 	report_learn(state, (const struct mp_report *)a->payload);
 	__sync_fetch_and_add(&state->probe_replies, 1);
 	count(COUNT_PROBE_REPLY_IN);

@@ -170,10 +170,9 @@ static __always_inline bool relay_onward(struct relay *r, const struct node_conf
 	r->peer = peer_of(nexthop->target);
 	if (!r->peer || r->j.length > r->peer->mtu_clear)
 		return PASS;
-	r->handle = choose_path(r->peer);
+	r->handle = choose_path(r->peer, CLASS_DEFAULT, &r->tx);
 	r->to = session_of(r->handle);
 	r->leaves = path_conf_of(r->handle);
-	r->tx = path_state_of(r->handle);
 	if (!r->to || !r->leaves || !r->tx || r->leaves->family == FAMILY_NONE)
 		return PASS;
 	outer = r->leaves->family == FAMILY_IPV6 ? sizeof(struct outer6) : sizeof(struct outer4);

@@ -34,8 +34,7 @@ static __always_inline int trim_padding(struct __sk_buff *skb, const struct jour
 	return GO_ON;
 }
 
-static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, const struct node_config *config,
-				   const struct nexthop *nexthop)
+static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, const struct nexthop *nexthop)
 {
 	bool secure = nexthop->flags & NH_F_SECURE;
 	struct peer *peer;
@@ -60,7 +59,7 @@ static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, con
 		result = ttl_decrement(skb, j);
 	if (result == GO_ON && is_syn(j))
 		result = mss_clamp(skb, j, mtu);
-	return result == GO_ON ? hand_to_peer(skb, config, peer, secure, j->segment) : result;
+	return result == GO_ON ? hand_to_peer(skb, peer, secure, j->segment) : result;
 }
 
 static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, const struct node_config *config,
@@ -119,7 +118,7 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 	if (result != GO_ON)
 		return result;
 	if (nexthop->kind == NH_PEER)
-		return to_peer(skb, j, config, nexthop);
+		return to_peer(skb, j, nexthop);
 	if (nexthop->kind == NH_LAN)
 		return to_lan(skb, j, config, nexthop);
 	if (nexthop->kind != NH_LOCAL)

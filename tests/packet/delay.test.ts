@@ -35,7 +35,7 @@ function frame(path: 0 | 1, transitUs: number, fields: MpFields = {}) {
 function arrives(before: (epoch: number) => Partial<PathState>, transitUs: number, fields: MpFields = {}): PathState {
   for (;;) {
     const epoch = epochNow()
-    rig.setState(SID, before(epoch))
+    rig.setState(SID, { lastRxNs: 0n, ...before(epoch) })
     expect(rig.run('wan', frame(0, transitUs, fields)).drops).toEqual({})
     const state = rig.maps.pathState.get(SID)
     if (state && epochNow() === epoch) return state

@@ -72,7 +72,7 @@ export function carried(
   left: Bytes,
   handle: number,
   inner: Bytes,
-  change: { type?: number; number?: bigint; tos?: number } = {},
+  change: Pick<MpFields, 'type' | 'number' | 'qos' | 'policyVersion'> & { tos?: number } = {},
 ): Bytes {
   const { local, remote } = WAN[handle & 1 ? 6 : 4]
   const { tos = 0, ...fields } = change

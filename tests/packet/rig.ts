@@ -46,6 +46,9 @@ export const NEXT = -1
 export const SHOT = 2
 export const REDIRECT = 7
 
+/** A time that is always later than now: senders do not ask such a path whether it is there (bpf/path/liveness.h). */
+export const ALWAYS_HEARD = 1n << 62n
+
 export interface Outcome {
   verdict: number
   packet: Bytes
@@ -170,7 +173,7 @@ export class Rig implements Disposable {
     })
   }
 
-  /** With the tags of the session as it is set now. */
+  /** With the tags of the session as it is set now; heard, unless `change` says when. */
   setState(handle: number, change: Partial<PathState>): void {
     const [sid, path] = [handle & ~15, handle & 15]
     const session = this.maps.sessions.get(sid)
@@ -178,7 +181,7 @@ export class Rig implements Disposable {
       txTag: plainTagState(session.txKey, session.remoteSid, path),
       rxTag: plainTagState(session.rxKey, sid, path),
     }
-    this.maps.pathState.set(handle, { ...zeroPathState(), ...tags, ...change })
+    this.maps.pathState.set(handle, { ...zeroPathState(), lastRxNs: ALWAYS_HEARD, ...tags, ...change })
   }
 
   setPeer(peer: number, change: Partial<Peer>): void {

@@ -159,6 +159,23 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       expect(pathCounters(state.handle)).toBeUndefined()
     })
 
+    it('let senders use a path again that they left', () => {
+      const { pathState, clearLeft } = dataplane.maps
+      // The first and the last of a page, and one across two.
+      for (const place of [0, 4, 5, 9, 1023]) {
+        const handle = 0x00500000 | (place << 4)
+        const state: PathState = {
+          ...pathStateCodec.decode(new Uint8Array(pathStateCodec.size).fill(0xa5)),
+          handle,
+        }
+        pathState.set(handle, state)
+        expect(clearLeft(handle)).toBe(true)
+        expect(pathState.get(handle)).toEqual({ ...state, left: 0 })
+        expect(clearLeft(handle ^ 0x00100000)).toBe(false)
+        expect(pathState.get(handle)).toEqual({ ...state, left: 0 })
+      }
+    })
+
     it('start with this layout and nothing else', () => {
       expect(dataplane.maps.node.get(0)).toMatchObject({ abiHash: ABI_HASH, mp0Ifindex: 0, vaddr: 0 })
       expect(Object.values(dataplane.drops()).every(count => count === 0)).toBe(true)

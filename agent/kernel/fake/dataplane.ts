@@ -45,6 +45,11 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
       const state = maps.pathState.get(handle)
       return state && countersOf(state)
     },
+    clearLeft: handle => {
+      const state = maps.pathState.get(handle)
+      if (state) maps.pathState.set(handle, { ...state, left: 0 })
+      return state !== undefined
+    },
     node: array('node', 1, nodeConfigCodec),
     sessions: sessionsById(array('sessions', ABI_MAX_PATHS, sessionCodec)),
     peers: peersByIndex(array('peers', ABI_MAX_PEERS, peerCodec)),

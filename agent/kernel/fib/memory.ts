@@ -70,16 +70,21 @@ const munmap: (at: Pointer, length: number) => number = libc.func('int munmap(vo
 const PROT_READ_WRITE = 3
 const MAP_SHARED = 1
 const MAP_FAILED = 2n ** 64n - 1n
-const PAGE = 4096
+/** Offsets of mapMemory are multiples of it. */
+export const PAGE = 4096
 
 /** All values of the map. @throws KernelError */
-export function mapPages(name: string, { fd, bytes }: ArrayFd) {
-  const length = Math.ceil(bytes / PAGE) * PAGE
-  const address = mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0)
-  if (address === MAP_FAILED || address === -1n)
-    throw new KernelError('map into memory', `map ${name}`, errnoName(lastErrno()))
-  const words = new Uint32Array(koffi.view(address, length), 0, bytes / 4)
-  return { words, close: () => munmap(address, length) }
+export function mapPages(name: string, { fd, bytes: length }: ArrayFd) {
+  const { bytes, close } = mapMemory(`map ${name}`, fd, 0, length)
+  return { words: new Uint32Array(bytes.buffer, 0, length / 4), close }
+}
+
+/** Some bytes of what is behind a descriptor, shared with the kernel until `close`. @throws KernelError */
+export function mapMemory(name: string, fd: number, offset: number, length: number) {
+  const bytes = Math.ceil(length / PAGE) * PAGE
+  const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, offset)
+  if (address === MAP_FAILED || address === -1n) throw new KernelError('map into memory', name, errnoName(lastErrno()))
+  return { bytes: new Uint8Array(koffi.view(address, bytes), 0, length), close: () => munmap(address, bytes) }
 }
 
 const syscall = libc.func('long syscall(long, int, unsigned int, int)')

@@ -25,6 +25,9 @@ const PEER = 9
 const SID = 0x00100100
 const KEY = [0x0706050403020100n, 0x0f0e0d0c0b0a0908n]
 
+/** ns: later than now, so that no packet asks for an answer that nobody here gives. */
+const ALWAYS_HEARD = 1n << 62n
+
 const CURVE = [1, 1 << 10, 1 << 14, 1 << 17, 1 << 20]
 
 export const suite: Suite = {
@@ -78,7 +81,7 @@ async function rekeys({ random, check }: Pick<Verify, 'random' | 'check'>): Prom
   // The next session has only path 5, the one before only path 0.
   const next = SID + 0x10
   maps.sessions.set(next, { ...session, sid: next, pathMask: 1 << 5 })
-  maps.pathState.set(next + 5, zeroPathState())
+  maps.pathState.set(next + 5, { ...zeroPathState(), lastRxNs: ALWAYS_HEARD })
   maps.pathConf.set(next + 5, conf)
   const values = [peer(SID, 0), peer(next, 5)].map(value => peerCodec.encode(value))
   const stop = await keepMoving({ peers: programs.map('peers'), index: PEER, values })
@@ -128,7 +131,7 @@ function configure(maps: Maps): void {
     rxKey: KEY,
   })
   const tag = plainTagState(KEY, SID, 0)
-  maps.pathState.set(SID, { ...zeroPathState(), txTag: tag, rxTag: tag })
+  maps.pathState.set(SID, { ...zeroPathState(), lastRxNs: ALWAYS_HEARD, txTag: tag, rxTag: tag })
   maps.pathConf.set(SID, {
     handle: SID,
     ifindex: LO,
