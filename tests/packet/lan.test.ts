@@ -65,7 +65,6 @@ describe.each(FAMILIES)('IPv%i', family => {
 
       it.each([
         ['a path that is not learned', () => rig.setPath(handle, { family: 0 })],
-        ['a path that is gone', () => rig.maps.pathState.delete(handle)],
         ['a session that is gone', () => rig.maps.sessions.delete(SID)],
       ])('not by %s', (_name, spoil) => {
         spoil()

@@ -178,6 +178,18 @@ describe('instead of a dead path', () => {
     expect([send().path, send().path]).toEqual([0, 0])
   })
 
+  it('a path that is gone is passed over; there may be none', () => {
+    for (const path of [0, 1, 2]) rig.maps.pathState.delete(SID | path)
+    expect(send().path).toBe(3)
+    rig.maps.pathState.delete(SID | 3)
+    rig.flows.clear()
+    expectOutcome(rig.run('lan', ethernet(PACKET[4])), {
+      verdict: SHOT,
+      drops: { 'no-path': 1 },
+      counters: { 'lan-in': 1, 'flow-new': 1 },
+    })
+  })
+
   it('asks the other path as well', () => {
     dead(0)
     silent(1, {})
