@@ -59,6 +59,8 @@ enum drop_reason {
 	DROP_PLAINTEXT,		/* would have left mp0 unencrypted although secure (esp offload) */
 	DROP_NOT_OURS,		/* on mp0, but neither a path handle nor a peer's virtual address */
 	DROP_REWRITE,		/* the kernel refused to change the packet */
+	DROP_FEC_PARITY,	/* parity packet that stands where no group ends, or is none */
+	DROP_FEC_LENGTH,	/* what parity and the group's other packets add up to cannot be a packet */
 	DROP_REASONS,		/* count; not a reason */
 };
 
@@ -90,6 +92,11 @@ enum counter {
 	COUNT_PLAYED_LATE,	/* of those: it was over */
 	COUNT_ASK_OUT,		/* of mp-out: data that asked for an answer, since its path was silent */
 	COUNT_ASK_IN,		/* of mp-in: the same from a peer, given to be answered */
+	COUNT_PARITY_OUT,
+	COUNT_PARITY_IN,	/* of mp-in */
+	COUNT_REBUILT,		/* packets that were lost, and came back from parity */
+	COUNT_REBUILT_LATE,	/* of those: came after all, and was not needed any more */
+	COUNT_UNPROTECTED,	/* groups whose parity could not be sent */
 	COUNTERS,
 };
 

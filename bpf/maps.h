@@ -189,6 +189,59 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } events SEC(".maps");
 
+#define FEC_BYTES 1536	/* longest payload that is protected: 24 times 64 */
+#define FEC_WORDS (FEC_BYTES / 8)
+#define FEC_COLUMNS 4
+#define FEC_SLOTS 64	/* of a lane */
+#define FEC_GROUPS 1024
+
+/* What packets add up to (XOR); path/fec.h. Shorter ones count as if zeros followed. */
+struct fec_sum {
+	__u32 longest;		/* payload, bytes; what lies behind is not the sum's */
+	__u32 count;
+	__be32 timestamp_us;
+	__u32 length_qos;	/* length << 8 | qos */
+	__u64 words[FEC_WORDS];
+};
+
+/* The block that one lane of one session is sending. Only the lane's CPU touches it. */
+struct fec_block {
+	__u32 sid;		/* of whom; the slot is shared */
+	__u32 first;		/* number of the block's first packet */
+	__u32 next;		/* number that continues it; another has come meanwhile: the block is broken */
+	__u32 code;		/* as in the MP header */
+	struct fec_sum columns[FEC_COLUMNS];
+};
+
+/* Index: lane * FEC_SLOTS + place of the sid / 2 modulo FEC_SLOTS. No part of the ABI. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MP_LANES * FEC_SLOTS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct fec_block);
+} fec_blocks SEC(".maps");
+
+/* What has come of a group. */
+struct fec_group {
+	__u32 claimed;		/* 1: a CPU is at it */
+	__u32 sid;
+	__u32 sequence;		/* lane and number of the group's first packet */
+	__u32 code;
+	__u32 seen;		/* a bit for each member, and FEC_PARITY_SEEN */
+	__u32 owed;		/* bit of a member that waits to be rebuilt from a copy of the packet that completed the group */
+	struct fec_sum sum;
+};
+
+/* Index: path/fec-decode.h. No part of the ABI. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FEC_GROUPS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct fec_group);
+} fec_groups SEC(".maps");
+
 #define EVENT_TYPES 6
 
 /* What this CPU has sent lately; no part of the ABI, the agent never looks at it. */

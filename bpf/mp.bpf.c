@@ -10,7 +10,7 @@
  */
 #include "maps.h"
 #include "path/drop.h"
-#include "path/encap.h"
+#include "path/fec-out.h"
 #include "path/parse.h"
 #include "path/peer.h"
 #include "path/plaintext.h"

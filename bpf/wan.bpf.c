@@ -16,6 +16,7 @@
 #include "path/encap.h"
 #include "path/outer.h"
 #include "path/decap.h"
+#include "path/fec-decode.h"
 #include "path/probe.h"
 #include "path/window.h"
 #include "path/route.h"
@@ -45,7 +46,7 @@ static __always_inline int authenticate(struct __sk_buff *skb, struct arrival *a
 	*of = session;
 	*at = state;
 	/* It was accepted when it was copied. */
-	if (is_ask_copy(skb, a))
+	if (is_ask_copy(skb, a) || is_fec_copy(skb, a))
 		return GO_ON;
 	return window_accept(state, bpf_be64_to_cpu(a->mp.number));
 }
@@ -81,11 +82,13 @@ static __noinline void report(struct __sk_buff *skb, const struct arrival *a, en
 /* Counters of the path, and what the agent has to hear of. */
 static __always_inline void learn(struct __sk_buff *skb, const struct arrival *a, const struct session *session, struct path_state *state)
 {
-	__u32 version = bpf_ntohl(a->mp.policy_version);
+	/* Of parity these two header fields are no time and no version (path/fec.h). */
+	bool parity = fec_is_parity(a);
+	__u32 version = parity ? 0 : bpf_ntohl(a->mp.policy_version);
 	__u64 number = bpf_be64_to_cpu(a->mp.number), now = clock_coarse();
 
 	count(COUNT_MP_IN);
-	if (measure_due(state, number, now))
+	if (!parity && measure_due(state, number, now))
 		measure(state, a->handle, a->mp.timestamp_us, clock_precise());
 	state->last_rx_ns = now;
 	__sync_fetch_and_add(&state->rx_packets, 1);
@@ -119,6 +122,39 @@ static __always_inline int deliver(struct __sk_buff *skb, struct journey *j, con
 	return j->key.vrf ? GO_ON : DROP(DROP_NO_VRF);
 }
 
+/* What is in the packet. */
+static __always_inline int unpack(struct __sk_buff *skb, struct journey *j, struct arrival *a, const struct session *session)
+{
+	int result = decap(skb, a);
+
+	if (result != GO_ON)
+		return result;
+	j->origin = FROM_PEER_CLEAR;
+	j->peer = session->peer;
+	j->stamp = stamp_of(&a->mp);
+	j->key.vrf = session->vrf;
+	return deliver(skb, j, session);
+}
+
+/* By type. GO_ON: DATA, of which `a` tells. */
+static __always_inline int accept(struct __sk_buff *skb, struct arrival *a, const struct session *session, struct path_state *state)
+{
+	__u8 type = a->mp.version_type & 0xf;
+
+	if (is_ask_copy(skb, a))
+		return ask_answer(skb, a, session, state);
+	if (is_fec_copy(skb, a))
+		return fec_owed(skb, a);
+	learn(skb, a, session, state);
+	if (is_ask(a))
+		ask_copy(skb, a);
+	if (type == MP_PROBE)
+		return probe_answer(skb, a, session, state);
+	if (type == MP_PROBE_REPLY)
+		return probe_reply(skb, a, state);
+	return type == MP_PARITY || (a->mp.fec && a->mp.sequence) ? fec_in(skb, a, state) : GO_ON;
+}
+
 /* All that is outside of the packet, in a frame of its own: the stack below is needed where it is routed. */
 static __noinline int receive(struct __sk_buff *skb, struct journey *j)
 {
@@ -134,25 +170,9 @@ static __noinline int receive(struct __sk_buff *skb, struct journey *j)
 	j->handle = a->handle;
 	if (result == DROP(DROP_MP_NO_SESSION))
 		report(skb, a, EVENT_NO_SESSION, 0);
-	if (result != GO_ON)
-		return result;
-	if (is_ask_copy(skb, a))
-		return ask_answer(skb, a, session, state);
-	learn(skb, a, session, state);
-	if (is_ask(a))
-		ask_copy(skb, a);
-	if ((a->mp.version_type & 0xf) == MP_PROBE)
-		return probe_answer(skb, a, session, state);
-	if ((a->mp.version_type & 0xf) == MP_PROBE_REPLY)
-		return probe_reply(skb, a, state);
-	result = decap(skb, a);
-	if (result != GO_ON)
-		return result;
-	j->origin = FROM_PEER_CLEAR;
-	j->peer = session->peer;
-	j->stamp = stamp_of(&a->mp);
-	j->key.vrf = session->vrf;
-	return deliver(skb, j, session);
+	if (result == GO_ON)
+		result = accept(skb, a, session, state);
+	return result == GO_ON ? unpack(skb, j, a, session) : result;
 }
 
 static __always_inline int wan(struct __sk_buff *skb)

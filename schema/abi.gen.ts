@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0xd17e85a50a187719n
+export const ABI_HASH = 0x0f09739cfff39477n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -108,8 +108,10 @@ export const dropReason = {
   DROP_PLAINTEXT: 26,
   DROP_NOT_OURS: 27,
   DROP_REWRITE: 28,
+  DROP_FEC_PARITY: 29,
+  DROP_FEC_LENGTH: 30,
 } as const
-export const DROP_REASONS = 29
+export const DROP_REASONS = 31
 /** Value -> name without its prefix. */
 export const dropReasonNames: Readonly<Record<number, string>> = {
   0: 'none',
@@ -141,6 +143,8 @@ export const dropReasonNames: Readonly<Record<number, string>> = {
   26: 'plaintext',
   27: 'not-ours',
   28: 'rewrite',
+  29: 'fec-parity',
+  30: 'fec-length',
 }
 
 /** enum counter */
@@ -171,8 +175,13 @@ export const counter = {
   COUNT_PLAYED_LATE: 23,
   COUNT_ASK_OUT: 24,
   COUNT_ASK_IN: 25,
+  COUNT_PARITY_OUT: 26,
+  COUNT_PARITY_IN: 27,
+  COUNT_REBUILT: 28,
+  COUNT_REBUILT_LATE: 29,
+  COUNT_UNPROTECTED: 30,
 } as const
-export const COUNTERS = 26
+export const COUNTERS = 31
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -201,6 +210,11 @@ export const counterNames: Readonly<Record<number, string>> = {
   23: 'played-late',
   24: 'ask-out',
   25: 'ask-in',
+  26: 'parity-out',
+  27: 'parity-in',
+  28: 'rebuilt',
+  29: 'rebuilt-late',
+  30: 'unprotected',
 }
 
 /** enum nexthop_kind */

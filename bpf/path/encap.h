@@ -13,6 +13,7 @@
 #include "checksum.h"
 #include "class.h"
 #include "drop.h"
+#include "fec-number.h"
 #include "hop.h"
 #include "liveness.h"
 #include "parse.h"
@@ -113,6 +114,14 @@ static __always_inline __u8 traffic_class(const __u8 *inner)
 	return inner[0] >> 4 == 6 ? inner[0] << 4 | inner[1] >> 4 : inner[1];
 }
 
+/* Class of the packet behind the Ethernet header, inner or outer: either wears the same DSCP. */
+static __always_inline enum traffic_class class_at_l3(struct __sk_buff *skb)
+{
+	__u8 head[2];
+
+	return bpf_skb_load_bytes(skb, L3, head, sizeof(head)) ? CLASS_DEFAULT : class_of_tos(traffic_class(head));
+}
+
 /* Out of the path's WAN device: straight to the next hop that the kernel named a moment ago, else by asking it. */
 static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const struct path_conf *conf, struct path_state *state,
 				 bool outer6)
@@ -129,8 +138,10 @@ static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const stru
 	return bpf_redirect_neigh(conf->ifindex, NULL, 0, 0);
 }
 
+#define ENCAP_PROTECTED 0x200 /* no verdict: complete, but its group has to know of it before it leaves: fec-out.h */
+
 /* The payload is the IP packet behind the Ethernet header. `state`: of the path, as the caller found it. */
-__noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type, struct path_state *state __nonnull)
+__noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u8 type, struct path_state *state __nonnull)
 {
 	struct session *session = session_of(handle);
 	struct path_conf *conf = path_conf_of(handle);
@@ -177,10 +188,12 @@ __noinline int encap(struct __sk_buff *skb, __u32 handle, __u8 type, struct path
 		tos = traffic_class((__u8 *)(to + 1));
 		write_outer4(outer, conf, tos, length);
 	}
+	if (peer && type == MP_DATA)
+		fec_protect(&mp, peer, session->sid, class_of_tos(tos));
 	mp_write(to, &mp, session, state);
 	/* A probe measures the path: it waits for no queue of ours that others fill. */
 	skb->priority = queue_of_class(type == MP_PROBE ? CLASS_REALTIME : class_of_tos(tos));
-	return leave(skb, handle, conf, state, outer6);
+	return mp.fec ? ENCAP_PROTECTED : leave(skb, handle, conf, state, outer6);
 }
 
 #endif

@@ -135,7 +135,7 @@ __noinline int outer_parse(struct __sk_buff *skb, struct arrival *a __nonnull)
 		count(COUNT_HANDSHAKE_IN);
 		return TCX_NEXT;
 	}
-	if (type != MP_DATA && type != MP_PROBE && type != MP_PROBE_REPLY)
+	if (type < MP_DATA || type > MP_PARITY)
 		return DROP(DROP_MP_TYPE);
 	return mp_read(skb, a) ? GO_ON : DROP(DROP_MP_TRUNCATED);
 }

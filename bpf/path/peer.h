@@ -4,6 +4,7 @@
 #define BRANCHLINE_PEER_H
 
 #include "burst.h"
+#include "fec-out.h"
 #include "steer.h"
 
 /*
@@ -30,9 +31,12 @@ __noinline int hand_to_peer(struct __sk_buff *skb, const struct peer *peer __non
 	count(COUNT_TO_PEER_CLEAR);
 	if (!skb->gso_size && !checksum_pending(skb))
 		return encap(skb, handle, MP_DATA, state);
-	result = burst_out(skb, handle, segment, peer);
-	if (result != GO_ON)
-		return result;
+	/* The pieces of a burst have no sequence; on mp1 they are single packets. */
+	if (!any_protected(peer) || !is_protected(peer, class_at_l3(skb))) {
+		result = burst_out(skb, handle, segment, peer);
+		if (result != GO_ON)
+			return result;
+	}
 	skb->mark = handle;
 	return bpf_redirect(config->mp0_ifindex, 0);
 }

@@ -168,7 +168,7 @@ static __always_inline bool relay_onward(struct relay *r, const struct node_conf
 	if (!nexthop || nexthop->kind != NH_PEER || nexthop->flags & NH_F_SECURE || nexthop->target == r->j.peer || r->j.ttl <= 1)
 		return PASS;
 	r->peer = peer_of(nexthop->target);
-	if (!r->peer || r->j.length > r->peer->mtu_clear)
+	if (!r->peer || r->j.length > r->peer->mtu_clear || any_protected(r->peer))
 		return PASS;
 	r->handle = choose_path(r->peer, CLASS_DEFAULT, &r->tx);
 	r->to = session_of(r->handle);
