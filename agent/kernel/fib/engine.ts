@@ -19,8 +19,12 @@ const VRFS = 1
 /** Word of struct fib_root. */
 const DEFAULTS = 2
 
-/** What was done, in pairs: a record, and what its word 1 was; 0: it was not in the tree, REMOVED: it was and is no longer. */
-type Steps = number[]
+/** What was done, in order: records, and what their word 1 was; 0: it was not in the tree, REMOVED: it was and is no longer. */
+interface Steps {
+  readonly ids: Uint32Array
+  readonly before: Int32Array
+  count: number
+}
 const REMOVED = -1
 
 /** Batches from this size on are applied in the order of addresses. */
@@ -129,14 +133,14 @@ export class FibEngine {
   }
 
   #applyPart(changes: Uint32Array, from: number, to: number, refused: Map<number, Refusal>): void {
-    const steps: Steps = []
+    const steps: Steps = { ids: new Uint32Array(to - from), before: new Int32Array(to - from), count: 0 }
     const before = this.#routes
     for (let at = from; at < to; at++) {
       const refusal = this.#step(changes, at, steps)
       if (refusal) refused.set(at, refusal)
     }
     if (this.#commit(this.#tree, this.#routes > before)) {
-      for (let i = 0; i < steps.length; i += 2) if ((steps[i + 1] as number) < 0) this.#forget(steps[i] as number)
+      for (let i = 0; i < steps.count; i++) if (steps.before[i] === REMOVED) this.#forget(steps.ids[i] as number)
       this.#untilRebuild -= to - from
       return
     }
@@ -162,7 +166,7 @@ export class FibEngine {
       if (isDefault) this.#setDefault(vrf, word1, 0)
       else {
         this.#tree.remove(known)
-        steps.push(known, REMOVED)
+        push(steps, known, REMOVED)
       }
       return undefined
     }
@@ -172,7 +176,7 @@ export class FibEngine {
     this.#write(id, changes, from)
     if (isDefault) this.#setDefault(vrf, word1, id)
     else {
-      steps.push(id, before)
+      push(steps, id, before)
       if (known === 0) this.#tree.insert(id)
       else if (before !== word1) this.#tree.change(id)
     }
@@ -180,9 +184,9 @@ export class FibEngine {
   }
 
   #takeBack(steps: Steps): void {
-    for (let i = steps.length - 2; i >= 0; i -= 2) {
-      const id = steps[i] as number
-      const before = steps[i + 1] as number
+    for (let i = steps.count - 1; i >= 0; i--) {
+      const id = steps.ids[i] as number
+      const before = steps.before[i] as number
       if (before === REMOVED) this.#tree.insert(id)
       else if (before === 0) {
         this.#tree.remove(id)
@@ -322,6 +326,12 @@ export class FibEngine {
     const at = this.#memory.rootOf(half, vrf) + DEFAULTS
     Atomics.store(this.#memory.words, at, nexthop(0) | (nexthop(1) << 16))
   }
+}
+
+function push(steps: Steps, id: number, before: number): void {
+  steps.ids[steps.count] = id
+  steps.before[steps.count] = before
+  steps.count++
 }
 
 /** What struct fib says of a half: the byte where its roots begin. */

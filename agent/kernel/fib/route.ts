@@ -25,15 +25,15 @@ export function bitsOf(records: Uint32Array, record: number, level: number, bits
 }
 
 /** Order of addresses, and of lengths where addresses are equal: what contains comes before what it contains. */
-export function compareRoutes(records: Uint32Array, a: number, b: number): number {
+export function compareRoutes(lefts: Uint32Array, a: number, rights: Uint32Array, b: number): number {
   const left = a * ROUTE_WORDS
   const right = b * ROUTE_WORDS
   return (
-    (records[left + 3] as number) - (records[right + 3] as number) ||
-    (records[left + 2] as number) - (records[right + 2] as number) ||
-    (records[left + 5] as number) - (records[right + 5] as number) ||
-    (records[left + 4] as number) - (records[right + 4] as number) ||
-    lengthOf(records[left + 1] as number) - lengthOf(records[right + 1] as number)
+    (lefts[left + 3] as number) - (rights[right + 3] as number) ||
+    (lefts[left + 2] as number) - (rights[right + 2] as number) ||
+    (lefts[left + 5] as number) - (rights[right + 5] as number) ||
+    (lefts[left + 4] as number) - (rights[right + 4] as number) ||
+    lengthOf(lefts[left + 1] as number) - lengthOf(rights[right + 1] as number)
   )
 }
 

@@ -67,18 +67,9 @@ export class Tree {
   }
 
   #findChained(head: number, records: Uint32Array, at: number): number {
-    const key = at * ROUTE_WORDS
-    const length = lengthOf(records[key + 1] as number)
     for (let id = head; id !== 0; id = this.#next[id] as number) {
-      const own = id * ROUTE_WORDS
-      if (
-        this.#routes[own + 3] === records[key + 3] &&
-        lengthOf(this.#routes[own + 1] as number) === length &&
-        this.#routes[own + 2] === records[key + 2] &&
-        this.#routes[own + 5] === records[key + 5] &&
-        this.#routes[own + 4] === records[key + 4]
-      )
-        return id
+      const order = compareRoutes(this.#routes, id, records, at)
+      if (order <= 0) return order === 0 ? id : 0
     }
     return 0
   }
@@ -228,12 +219,22 @@ export class Tree {
 
   // Routes within a slot
 
+  /** Chains go from the last route to the first: what comes in order goes to the front, and is known to be new by one comparison. */
   #chain(node: Node, slot: number, id: number): void {
-    this.#next[id] = node.heads[slot] as number
-    node.heads[slot] = id
+    const routes = this.#routes
+    const next = this.#next
+    let before = 0
+    let after = node.heads[slot] as number
+    while (after !== 0 && compareRoutes(routes, after, routes, id) > 0) {
+      before = after
+      after = next[after] as number
+    }
+    next[id] = after
+    if (before === 0) node.heads[slot] = id
+    else next[before] = id
     const count = (node.chained[slot] as number) + 1
     node.chained[slot] = count
-    if (count > MANY) this.#divide(node, slot, this.#strideOf(id, node.end, count))
+    if (count > MANY) this.#divide(node, slot, this.#strideOf(id, node.end, count), this.#unchainAll(node, slot))
     else this.#mark(node, slot)
   }
 
@@ -247,17 +248,17 @@ export class Tree {
     this.#mark(node, slot)
   }
 
-  #chainOf(node: Node, slot: number): number[] {
+  /** In order. */
+  #unchainAll(node: Node, slot: number): number[] {
     const ids: number[] = []
     for (let id = node.heads[slot] as number; id !== 0; id = this.#next[id] as number) ids.push(id)
-    return ids
-  }
-
-  /** The slot's chain becomes a node. */
-  #divide(node: Node, slot: number, bits: number): Node {
-    const ids = this.#chainOf(node, slot)
     node.heads[slot] = 0
     node.chained[slot] = 0
+    return ids.reverse()
+  }
+
+  /** The slot's routes get a node. */
+  #divide(node: Node, slot: number, bits: number, ids: readonly number[]): Node {
     const child = new Node(node, slot, node.end, bits, node.covers[slot] as number)
     node.setChild(slot, child)
     for (const each of ids) this.#insertBelow(child, each)
@@ -280,29 +281,30 @@ export class Tree {
   #collapse(child: Node): void {
     const node = child.parent as Node
     const slot = child.parentSlot
-    this.#detach(child, node, slot)
+    const ids: number[] = []
+    this.#detach(child, ids)
     node.setChild(slot, undefined)
+    for (const id of ids) this.#chain(node, slot, id)
     this.#mark(node, slot)
   }
 
-  #detach(node: Node, into: Node, slot: number): void {
+  /** @param ids gets the node's routes, nearly in order */
+  #detach(node: Node, ids: number[]): void {
     node.detached = true
-    const take = (id: number) => {
-      this.#next[id] = into.heads[slot] as number
-      into.heads[slot] = id
-      into.chained[slot] = (into.chained[slot] as number) + 1
+    for (const id of node.shorts.values()) ids.push(id)
+    for (let slot = 0; slot < node.heads.length; slot++) {
+      for (const id of this.#unchainAll(node, slot)) ids.push(id)
+      const child = node.children[slot]
+      if (child) this.#detach(child, ids)
     }
-    for (const id of node.shorts.values()) take(id)
-    for (let own = 0; own < node.heads.length; own++) for (const id of this.#chainOf(node, own)) take(id)
-    for (const child of node.children) if (child) this.#detach(child, into, slot)
   }
 
-  /** A node with too many routes for its stride becomes one with more slots. */
+  /** A node with too many routes for its stride becomes one with more slots, or the other way round. */
   #restride(child: Node, id: number): Node {
     const node = child.parent as Node
-    const { count, parentSlot } = child
-    this.#collapse(child)
-    return this.#divide(node, parentSlot, this.#strideOf(id, node.end, count + 1))
+    const ids: number[] = []
+    this.#detach(child, ids)
+    return this.#divide(node, child.parentSlot, this.#strideOf(id, node.end, child.count + 1), ids)
   }
 
   // Routes that cover whole slots
@@ -368,17 +370,8 @@ export class Tree {
   /** Puts the slot's chain at the end of #sorted, in order. @returns where it begins */
   #sort(node: Node, slot: number): number {
     const sorted = this.#sorted
-    const routes = this.#routes
     let begin = sorted.length
-    // The newest is first in the chain: from the end, what came in order is in order.
     for (let id = node.heads[slot] as number; id !== 0; id = this.#next[id] as number) sorted[--begin] = id
-    for (let i = begin + 1; i < sorted.length; i++) {
-      const id = sorted[i] as number
-      let at = i
-      for (; at > begin && compareRoutes(routes, sorted[at - 1] as number, id) > 0; at--)
-        sorted[at] = sorted[at - 1] as number
-      sorted[at] = id
-    }
     return begin
   }
 }
