@@ -22,7 +22,7 @@ function folderOf(id: string): string {
 }
 
 /** As in the first line of the bundle: a daemon makes little garbage at a time, and V8 would keep 16 MB for it. */
-const NODE_FLAGS = ['--max-semi-space-size=2']
+export const NODE_FLAGS = ['--max-semi-space-size=2']
 
 /** Portable, so that what the host compiled serves at another path too. */
 function programIn(folder: string): Program {

@@ -16,9 +16,9 @@ export class Child<Procedures extends Record<string, (argument: never) => unknow
   readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>()
   #last = 0
 
-  /** @param file in this folder; it calls `serve` */
-  constructor(namespace: Namespace, file: string) {
-    const inside = [`--net=/run/netns/${namespace.name}`, process.execPath, '--expose-gc']
+  /** @param file in this folder; it calls `serve` @param flags of node */
+  constructor(namespace: Namespace, file: string, flags: readonly string[] = []) {
+    const inside = [`--net=/run/netns/${namespace.name}`, process.execPath, '--expose-gc', ...flags]
     this.#process = spawn('nsenter', [...inside, join(import.meta.dirname, file)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })

@@ -27,8 +27,8 @@ const procedures = {
       runDir: directory,
       bpffs,
       wan: [{ name: 'inet', interface: 'wan0', families: [4] }],
-      // Light edges neither probe nor answer: they must not count as lost, nor cost a probe each in every round, as real ones would not.
-      timers: { silentMs: 3_600_000, probeMs: 2000 },
+      // Light edges neither probe nor answer. They must not count as lost, and nobody looks at their paths: what that costs is not in the figures.
+      timers: { silentMs: 3_600_000, probeMs: 3_600_000 },
     })
     const log = { debug() {}, info() {}, warn, error: warn }
     agent = await Agent.start({

@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Namespace, removeNamespaces, wire } from '../../../tests/net/dataplane/namespace.ts'
+import { NODE_FLAGS } from '../../lab/program.ts'
 import { Child } from './child.ts'
 import type { Edges } from './edges.ts'
 import type { Gateway } from './gateway.ts'
@@ -45,7 +46,7 @@ export class ControlNetwork implements Disposable {
     // Every address of the range is this machine's own, without 10,000 addresses on a device.
     edges.run('ip route add local 198.18.0.0/15 dev lo')
     edges.run('ip route add 100.64.0.0/16 via 192.0.2.1')
-    this.gateway = new Child(gateway, 'gateway.ts')
+    this.gateway = new Child(gateway, 'gateway.ts', NODE_FLAGS)
     this.edges = new Child(edges, 'edges.ts')
   }
 
