@@ -12,8 +12,9 @@ import { agentMetrics } from './metrics.ts'
 import type { KeyPair } from './mp/dh.ts'
 import type { NetPort } from './mp/net.ts'
 import { ownMemory } from './node/own-memory.ts'
+import { pathReports } from './paths/report.ts'
 import { version } from './version.ts'
-import { associationCount, nodeOf, nodeStatus, peerRows, peerStates, type Role, routeRows } from './view.ts'
+import { associationCount, nodeOf, nodeStatus, pathsOf, peerRows, peerStates, type Role, routeRows } from './view.ts'
 
 export interface AgentOptions {
   config: AgentConfig
@@ -129,6 +130,14 @@ export class Agent implements AgentView {
         .newestFirst()
         .map(({ ifindex, ...sample }) => ({ ...sample, device: names.get(ifindex) ?? String(ifindex) })),
     }
+  }
+
+  paths({ peer }: { peer?: string | undefined }) {
+    return pathReports(pathsOf(this.role), nodeOf(this.role).now(), peer)
+  }
+
+  pathHistory() {
+    return pathsOf(this.role).history.newestFirst()
   }
 
   rekey({ peer }: { peer?: string | undefined }): { peers: string[] } {

@@ -30,6 +30,8 @@ const view: AgentView = {
   ],
   drops: () => ({ drops: { 'no-route': 3 }, counters: {}, samples: [] }),
   metrics: () => 'branchline_sessions 2\n',
+  paths: () => [],
+  pathHistory: () => [],
   rekey: ({ peer }) => ({ peers: peer === undefined ? ['gw1', 'gw2'] : [peer] }),
   events: () => events,
 }

@@ -10,7 +10,15 @@ import { createTRPCClient, httpLink, type TRPCClient } from '@trpc/client'
 import { initTRPC } from '@trpc/server'
 import { createHTTPHandler } from '@trpc/server/adapters/standalone'
 import { z } from 'zod'
-import { type Drops, type RouteRow, rekeyInputSchema, type Status } from '../schema/agent-api.ts'
+import {
+  type Drops,
+  type PathChangeRow,
+  type PathReport,
+  pathsInputSchema,
+  type RouteRow,
+  rekeyInputSchema,
+  type Status,
+} from '../schema/agent-api.ts'
 import type { NodeEvent } from '../schema/node-state.ts'
 
 /** What the running agent can tell and do. A rejection reaches the caller as its message. */
@@ -18,6 +26,10 @@ export interface AgentView {
   status(): Status | Promise<Status>
   routes(): RouteRow[] | Promise<RouteRow[]>
   drops(): Drops | Promise<Drops>
+  /** Of all peers, or of one by name. */
+  paths(input: z.infer<typeof pathsInputSchema>): PathReport[] | Promise<PathReport[]>
+  /** Newest first. */
+  pathHistory(): PathChangeRow[] | Promise<PathChangeRow[]>
   /** New handshakes with one peer (by name or node id) or with all; resolves once they are under way, with the peers' names. */
   rekey(input: z.infer<typeof rekeyInputSchema>): { peers: string[] } | Promise<{ peers: string[] }>
   /** Prometheus text. */
@@ -32,6 +44,8 @@ export const agentRouter = t.router({
   status: t.procedure.query(({ ctx }) => ctx.view.status()),
   routes: t.procedure.query(({ ctx }) => ctx.view.routes()),
   drops: t.procedure.query(({ ctx }) => ctx.view.drops()),
+  paths: t.procedure.input(pathsInputSchema.prefault({})).query(({ ctx, input }) => ctx.view.paths(input)),
+  pathHistory: t.procedure.query(({ ctx }) => ctx.view.pathHistory()),
   metrics: t.procedure.query(({ ctx }) => ctx.view.metrics()),
   rekey: t.procedure.input(rekeyInputSchema).mutation(({ ctx, input }) => ctx.view.rekey(input)),
   events: t.procedure

@@ -34,6 +34,12 @@ test('one WAN link is enough; all else has defaults', () => {
       staleRoutesMs: 60_000,
       handshakeRetryMs: 500,
     },
+    classes: {
+      default: { spread: 'best', fec: false, playoutMs: 200 },
+      realtime: { spread: 'auto', fec: true, playoutMs: 60 },
+      transactional: { spread: 'best', fec: false, playoutMs: 100 },
+      bulk: { spread: 'flows', fec: false, playoutMs: 200 },
+    },
     handshake: { hybrid: 'preferred' },
     xdp: 'auto',
   })

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { nameSchema, prefixSchema } from '../schema/common.ts'
 import { hybridSchema } from '../schema/mpinit.ts'
+import type { SpreadName } from './paths/chooser.ts'
 
 /** IFNAMSIZ is 16 with the final NUL (linux/if.h); the kernel refuses '/' and white space (net/core/dev.c, dev_valid_name). */
 const interfaceSchema = z
@@ -63,6 +64,26 @@ const wanSchema = z.strictObject({
   metered: z.boolean().default(false),
 })
 
+const classSchema = (spread: SpreadName, fec: boolean, playoutMs: number) =>
+  z
+    .strictObject({
+      /** How its packets are spread over paths, agent/paths/chooser.ts. */
+      spread: z.enum(['auto', 'best', 'flows', 'packets', 'twice']).default(spread),
+      /** Parity while the path in use loses packets. */
+      fec: z.boolean().default(fec),
+      /** At most so long packets are held back to be put in order, ms. */
+      playoutMs: z.int().min(0).max(250).default(playoutMs),
+    })
+    .prefault({})
+
+/** By DSCP, bpf/path/class.h. */
+const classesSchema = z.strictObject({
+  default: classSchema('best', false, 200),
+  realtime: classSchema('auto', true, 60),
+  transactional: classSchema('best', false, 100),
+  bulk: classSchema('flows', false, 200),
+})
+
 export const agentConfigSchema = z
   .strictObject({
     /** Shown in logs until the node is activated and has its real name. */
@@ -95,6 +116,7 @@ export const agentConfigSchema = z
      */
     xdp: z.enum(['auto', 'on', 'off']).default('auto'),
     timers: timersSchema.prefault({}),
+    classes: classesSchema.prefault({}),
     handshake: handshakeSchema.prefault({}),
   })
   .superRefine((config, context) => {

@@ -1,7 +1,8 @@
 /** What a running agent counts, in the text form that Prometheus reads (`branchline metrics`); names and units follow its conventions. */
 import { Registry } from 'prom-client'
 import { gauge, loopMetrics } from './loop/metrics.ts'
-import { nodeOf, type Role } from './view.ts'
+import { pathCounts, pathMetrics } from './paths/metrics.ts'
+import { nodeOf, pathsOf, type Role } from './view.ts'
 
 export function agentMetrics(role: Role): Registry {
   const registry = new Registry()
@@ -25,6 +26,8 @@ export function agentMetrics(role: Role): Registry {
   gauge(registry, 'branchline_packets_total', 'Packets by what happened to them', ['counter'], set => {
     for (const [counter, count] of Object.entries(node.dataplane.counters())) set({ counter }, count)
   })
+  pathCounts(registry, pathsOf(role))
+  if (role.kind === 'edge') pathMetrics(registry, pathsOf(role))
   if (role.kind === 'gateway')
     gauge(registry, 'branchline_route_updates_total', 'Changes of prefixes that edges told', [], set =>
       set({}, role.gateway.vrfs.updates),

@@ -10,11 +10,16 @@ import { handleOf } from './mp/session.ts'
 import { type Node, outerAddress } from './node/node.ts'
 import { carriedBy } from './node/path-sizes.ts'
 import type { LiveSession } from './node/sessions.ts'
+import type { PathControl } from './paths/control.ts'
 
 export type Role = { kind: 'edge'; edge: Edge } | { kind: 'gateway'; gateway: Gateway }
 
 export function nodeOf(role: Role): Node {
   return role.kind === 'edge' ? role.edge.node : role.gateway.node
+}
+
+export function pathsOf(role: Role): PathControl {
+  return role.kind === 'edge' ? role.edge.paths : role.gateway.paths
 }
 
 /** Other work of the event loop has its turn meanwhile: a gateway has 10,000 peers, with a map to read for each. */

@@ -19,6 +19,8 @@ test.each([
       'metrics',
       'node',
       'orchestrator',
+      'path',
+      'paths',
       'rekey',
       'routes',
       'status',

@@ -9,6 +9,7 @@ import { addLab } from './lab.ts'
 import { addLocal } from './local.ts'
 import { addNode } from './node.ts'
 import { addOrchestrator } from './orchestrator.ts'
+import { addPaths } from './paths.ts'
 import { addSubnet } from './subnet.ts'
 import { addVpn } from './vpn.ts'
 
@@ -49,6 +50,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or input, 3 the orchestra
     addEvents,
     addAgent,
     addLocal,
+    addPaths,
     addLab,
     addCompletion,
   ]) {

@@ -82,6 +82,47 @@ export const routeRowSchema = z.object({
 })
 export type RouteRow = z.infer<typeof routeRowSchema>
 
+const conditionSchema = z.enum(['good', 'suspect', 'degraded', 'left', 'down'])
+
+/** Null: unknown. Loss, reordering and delay are of the last ten seconds, rates of the last. */
+export const pathReportSchema = z.object({
+  peer: z.string(),
+  path: z.int(),
+  link: z.string(),
+  condition: conditionSchema,
+  reason: z.string(),
+  /** In this condition. */
+  forMs: z.number(),
+  /** Used again after so long, if nothing more is wrong with it. */
+  returnsInMs: z.number().nullable(),
+  rttMs: z.number().nullable(),
+  jitterMs: z.number().nullable(),
+  /** Shares of what this node sent, and of what the peer sent. */
+  lossOut: z.number().nullable(),
+  lossIn: z.number().nullable(),
+  reordered: z.number().nullable(),
+  /** Of received packets, above the quickest. */
+  delayP95Ms: z.number().nullable(),
+  mbpsOut: z.number(),
+  mbpsIn: z.number(),
+  /** That send by it; `realtime+`: copies only. */
+  classes: z.array(z.string()),
+})
+export type PathReport = z.infer<typeof pathReportSchema>
+
+export const pathChangeSchema = z.object({
+  time: z.number(),
+  peer: z.string(),
+  path: z.int(),
+  link: z.string(),
+  from: conditionSchema,
+  to: conditionSchema,
+  reason: z.string(),
+})
+export type PathChangeRow = z.infer<typeof pathChangeSchema>
+
+export const pathsInputSchema = z.object({ peer: z.string().optional() })
+
 export const dropsSchema = z.object({
   drops: z.record(z.string(), z.int()),
   counters: z.record(z.string(), z.int()),
@@ -99,5 +140,5 @@ export const dropsSchema = z.object({
 })
 export type Drops = z.infer<typeof dropsSchema>
 
-/** Procedures of the agent's socket: `status`, `routes`, `drops`, `metrics` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
+/** Procedures of the agent's socket: `status`, `routes`, `drops`, `paths`, `pathHistory`, `metrics` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
 export const rekeyInputSchema = z.object({ peer: z.string().optional() })

@@ -22,7 +22,7 @@ export interface PathControlOptions {
 export class PathControl {
   readonly history = new PathHistory()
   readonly #options: PathControlOptions
-  readonly #peers = new Map<number, PeerPaths>()
+  readonly #followed = new Map<number, PeerPaths>()
   /** Those that are due before the role's next look, oldest wish first. */
   readonly #close = new Set<PeerPaths>()
   #round: NodeJS.Timeout | undefined
@@ -35,13 +35,17 @@ export class PathControl {
   follow(peer: Followed): PeerPaths {
     const { node, prober, quietMs } = this.#options
     const paths = new PeerPaths(peer, { node, prober, quietMs, changed: change => this.#changed(change) })
-    this.#peers.set(peer.index, paths)
+    this.#followed.set(peer.index, paths)
     return paths
+  }
+
+  peers(): Iterable<PeerPaths> {
+    return this.#followed.values()
   }
 
   forget(paths: PeerPaths): void {
     this.#close.delete(paths)
-    if (this.#peers.get(paths.peer.index) === paths) this.#peers.delete(paths.peer.index)
+    if (this.#followed.get(paths.peer.index) === paths) this.#followed.delete(paths.peer.index)
   }
 
   /** Looks at what is due of one peer; what is due before long is visited without being asked. */
@@ -59,7 +63,7 @@ export class PathControl {
   /** The programs left a path, or have something else to tell of it. */
   told(handle: number): void {
     const session = this.#options.node.sessions.get((handle & ~15) >>> 0)
-    const paths = session && this.#peers.get(session.peer)
+    const paths = session && this.#followed.get(session.peer)
     if (!paths || paths.sid !== session.sid) return
     paths.hurry(handle & 15)
     this.look(paths)

@@ -2,14 +2,21 @@
  * The paths to one peer: looks at those that are due, and tells the programs which to use. They belong to the peer, not to a session: what was learned
  * of a path is true of the next session's path over the same link.
  */
+import type { PathConf, Steering } from '../../schema/abi.gen.ts'
 import type { Prober } from '../mp/prober.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
 import type { LiveSession } from '../node/sessions.ts'
-import { plainSteering } from '../plan/values.ts'
+import { Chooser } from './chooser.ts'
 import type { PathChange } from './history.ts'
 import type { Change } from './judge.ts'
 import { WatchedPath } from './watched-path.ts'
+
+/** As enum traffic_class orders them. */
+export const CLASSES = ['default', 'realtime', 'transactional', 'bulk'] as const
+
+/** Figures of paths are compared so often, ms; what fails is left at once. */
+const COMPARE_MS = 500
 
 export interface Followed {
   /** Of the peers map. */
@@ -35,11 +42,16 @@ export class PeerPaths {
   readonly peer: Followed
   readonly #context: PeerPathsContext
   #paths: WatchedPath[] = []
+  readonly #chooser: Chooser
+  #words: readonly Steering[] = []
+  #steeredMs = 0
   #sid = 0
 
   constructor(peer: Followed, context: PeerPathsContext) {
     this.peer = peer
     this.#context = context
+    const { classes } = context.node.config
+    this.#chooser = new Chooser(CLASSES.map(name => classes[name]))
   }
 
   get paths(): readonly WatchedPath[] {
@@ -62,10 +74,11 @@ export class PeerPaths {
     if (!session) return
     const { silentMs } = node.config.timers
     this.#sid = sid
-    this.#paths = session.paths.map(({ path, link, metered = false }) => {
+    this.#paths = session.paths.map(({ path, link, metered = false, backup = false }) => {
       const known = this.#paths.find(candidate => candidate.path === path && candidate.link === link)
       const watched = known ?? new WatchedPath(path, link, silentMs, this.peer.index + path)
       watched.metered = metered
+      watched.backup = backup
       return watched
     })
     this.steer()
@@ -74,13 +87,19 @@ export class PeerPaths {
   /** Everything that the choice depends on may have changed. The caller flushes. */
   steer(): void {
     const { node } = this.#context
+    const nowMs = node.now()
     const there = this.#paths.filter(({ judge }) => judge.condition !== 'down')
-    const least = Math.min(...there.map(({ tier }) => tier))
-    const chosen = there.filter(({ tier }) => tier === least)
+    const choosable = there.map(path => path.choosable(mbpsOf(node.pathConf(handleOf(this.#sid, path.path)))))
+    const steering = this.#chooser.choose(nowMs, choosable)
     const usable = (path: number) => there.some(candidate => candidate.path === path)
-    const mask = chosen.reduce((bits, { path }) => bits | (1 << path), 0)
-    const steering = chosen[0] && plainSteering(chosen[0].path, mask)
+    this.#steeredMs = nowMs
+    this.#words = steering ?? []
     node.wantPeer(this.peer.index, this.#sid, this.peer.policyVersion(), usable, steering)
+  }
+
+  /** What the programs were told, by class; empty: no path is there. */
+  get words(): readonly Steering[] {
+    return this.#words
   }
 
   /** Looks at the paths that are due. @returns ms, monotonic: when the next one is */
@@ -93,8 +112,15 @@ export class PeerPaths {
     if (moved) {
       this.steer()
       this.#flush()
-    }
+    } else if (this.#paths.length > 1 && nowMs - this.#steeredMs >= COMPARE_MS) this.#compare()
     return Math.min(...this.#paths.map(path => path.nextMs))
+  }
+
+  /** Nothing failed, but figures may have crossed. */
+  #compare(): void {
+    const before = JSON.stringify(this.#words)
+    this.steer()
+    if (JSON.stringify(this.#words) !== before) this.#flush()
   }
 
   /** Has paths looked at the next time, all or one: something is known to have changed. */
@@ -151,4 +177,8 @@ export class PeerPaths {
     const { node } = this.#context
     node.reconciler.flush().catch(error => node.log.error({ err: error }, 'flush failed'))
   }
+}
+
+function mbpsOf(conf: PathConf | undefined): number | undefined {
+  return conf && conf.rate > 0 ? conf.rate / 125 : undefined
 }

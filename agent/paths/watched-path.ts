@@ -1,7 +1,9 @@
 /** One path as this node follows it over sessions: measured, judged, and asked at the pace that its condition calls for. */
 import type { PathCounters } from '../kernel/path-counters.ts'
+import type { Choosable } from './chooser.ts'
 import { faultOf, signOf } from './faults.ts'
 import { type Change, type Condition, PathJudge } from './judge.ts'
+import { lossRate, provenLoss } from './loss.ts'
 import { PathMeter } from './meter.ts'
 import { largeEvery, type Pacing, paceMs } from './pace.ts'
 import { UsualRtt } from './usual.ts'
@@ -25,6 +27,10 @@ export interface Next {
 
 const TIER: Readonly<Record<Condition, number>> = { good: 0, suspect: 0, degraded: 1, left: 2, down: 3 }
 
+/** Of a path that nothing is known of: neither better nor worse than most, ms. */
+const UNKNOWN_RTT_MS = 100
+/** Packets from which their loss is a rate. */
+const ENOUGH = 50
 /** Without a measured round trip, ms. */
 const PATIENCE_MS = 300
 /** Beside what RFC 6298 allows: the program's clock tick and the look itself. */
@@ -41,6 +47,8 @@ export class WatchedPath {
   readonly judge: PathJudge
   /** Bytes cost money. */
   metered = false
+  /** Only when no other path lives. */
+  backup = false
   readonly #usual = new UsualRtt()
   /** Since the last reply. */
   #unanswered = 0
@@ -98,6 +106,16 @@ export class WatchedPath {
     const { srttMs, rttvarMs } = this.meter.timing
     if (srttMs === undefined) return PATIENCE_MS
     return srttMs + 4 * (rttvarMs ?? srttMs / 2) + PATIENCE_MORE_MS
+  }
+
+  /** For the choice among paths. @param mbps that it carries; undefined: unknown */
+  choosable(mbps: number | undefined): Choosable {
+    const { srttMs = UNKNOWN_RTT_MS, jitterMs = 0 } = this.meter.timing
+    const { out } = this.meter.figures('ten')
+    const lately = out && out.packets >= ENOUGH ? (lossRate(out) ?? 0) : provenLoss(out)
+    const loss = Math.max(lately, provenLoss(this.meter.figures('second').out))
+    const { path, tier, backup, metered } = this
+    return { path, tier, backup, metered, loss, rttMs: srttMs, jitterMs, mbps }
   }
 
   /** A path is used while there is none of a lower tier. */

@@ -253,6 +253,8 @@ describe('the agent of this machine', () => {
       },
     ],
     drops: () => ({ drops: { 'unreachable-subnet': 3, 'no-sa': 0 }, counters: { 'lan-in': 12 }, samples: [] }),
+    paths: () => [],
+    pathHistory: () => [],
     rekey: ({ peer }) => ({ peers: [peer ?? 'gw1'] }),
     events: () => [],
   }

@@ -106,6 +106,28 @@ describe('an edge with two links', () => {
     expect(conditions(a)[0]).toMatchObject({ condition: 'left', reason: 'silent while in use' })
   })
 
+  test('tells people and Prometheus how its paths are, and what became of them', async () => {
+    simulation.world.carries = (_from, _to, path) => path !== 0
+    await until('off path 0', () => words(a).mask === 2)
+    const [inet, lte] = (await a.agent?.paths({ peer: 'gw1' })) ?? []
+    expect(inet).toMatchObject({ peer: 'gw1', path: 0, link: 'inet', classes: [] })
+    expect(['left', 'down']).toContain(inet?.condition)
+    expect(lte).toMatchObject({
+      link: 'lte',
+      condition: 'good',
+      rttMs: 1,
+      lossOut: 0,
+      classes: ['default', 'realtime', 'transactional', 'bulk'],
+    })
+    expect(await a.agent?.paths({ peer: 'gw2' })).toEqual([])
+    const [newest] = a.agent?.pathHistory() ?? []
+    expect(newest).toMatchObject({ peer: 'gw1', path: 0, link: 'inet', to: inet?.condition, reason: inet?.reason })
+    const [atEdge, atGateway] = await Promise.all([a.agent?.metrics(), gw.agent?.metrics()])
+    expect(atEdge).toMatch(/^branchline_path_condition\{peer="gw1",link="inet"\} [34]$/m)
+    expect(atEdge).toMatch(/^branchline_path_loss_ratio\{peer="gw1",link="lte",direction="out"\} 0$/m)
+    expect(atGateway).toMatch(/^branchline_paths\{condition="good"\} \d$/m)
+  })
+
   test('what it learned of a path outlives the session', async () => {
     simulation.world.carries = (_from, _to, path) => path !== 0
     await until('off path 0', () => words(a).mask === 2)

@@ -1,0 +1,134 @@
+/**
+ * Which path each class uses, and how: figures of the paths -> steering words (struct steering). Pure but for what it remembers of its own choice.
+ *
+ *   paths -> those of the best standing (alive before degraded before left, backup links last) -> mask
+ *         -> the best of them by the class's score, with a margin and a delay before anything moves -> best, second
+ *         -> mode as configured, as far as the paths allow; FEC and playout as measured
+ */
+import { type Steering, spread, trafficClass } from '../../schema/abi.gen.ts'
+import { type Quality, score } from './score.ts'
+
+export interface Choosable extends Quality {
+  path: number
+  /** WatchedPath.tier: 0 in order, 1 degraded, 2 left. */
+  tier: number
+  backup: boolean
+  metered: boolean
+}
+
+/** How a class is spread. `auto`: on the best path, and twice while that one loses. */
+export type SpreadName = 'auto' | 'best' | 'flows' | 'packets' | 'twice'
+
+export interface ClassPlan {
+  spread: SpreadName
+  fec: boolean
+  /** Longest time that packets are held back to be put in order, ms. */
+  playoutMs: number
+}
+
+/** What is better by less moves nothing, nor what is better for less long. */
+const MARGIN = 1.2
+const PATIENCE_MS = 2000
+/** Loss from which real-time packets are sent twice, if the class says `auto`. */
+const TWICE_LOSS = 0.01
+/** Packets per parity by the loss they are to hide: of a group of k + 1, two lost ones are lost for good. */
+const FEC: readonly (readonly [loss: number, k: number])[] = [
+  [0.1, 3],
+  [0.05, 5],
+  [0.02, 7],
+  [0.01, 10],
+  [0.002, 20],
+]
+
+interface Standing {
+  best: number
+  /** Another one is better by the margin since, ms. */
+  challenger: number
+  sinceMs: number
+}
+
+export class Chooser {
+  readonly #plans: readonly ClassPlan[]
+  readonly #standings: (Standing | undefined)[] = []
+
+  /** @param plans by class */
+  constructor(plans: readonly ClassPlan[]) {
+    this.#plans = plans
+  }
+
+  /** @param paths that are there, ordered by id. @returns a word for each class; undefined: there is no path */
+  choose(nowMs: number, paths: readonly Choosable[]): Steering[] | undefined {
+    if (paths.length === 0) return undefined
+    return this.#plans.map((plan, klass) => this.#word(nowMs, klass, plan, paths))
+  }
+
+  #word(nowMs: number, klass: number, plan: ClassPlan, paths: readonly Choosable[]): Steering {
+    const ranked = paths.toSorted((a, b) => score(klass, b) - score(klass, a) || a.path - b.path)
+    const standing = Math.min(...ranked.map(path => standingOf(path, klass)))
+    const group = ranked.filter(path => standingOf(path, klass) === standing)
+    const best = this.#best(nowMs, klass, group)
+    const second = group.find(({ path }) => path !== best.path) ?? spare(ranked, best)
+    const mode = modeOf(plan, best, second, group)
+    const copies = mode === spread.SPREAD_PACKETS || mode === spread.SPREAD_TWICE
+    return {
+      mode,
+      best: best.path,
+      second: second.path,
+      fec: plan.fec && mode === spread.SPREAD_BEST ? fecFor(best.loss) : 0,
+      mask: group.reduce((mask, { path }) => mask | (1 << path), 0),
+      playoutMs: copies
+        ? Math.min(plan.playoutMs, Math.ceil(skewMs(mode === spread.SPREAD_TWICE ? [best, second] : group)))
+        : 0,
+    }
+  }
+
+  /** The one in use, unless it is not among them or another one has been better for long enough. */
+  #best(nowMs: number, klass: number, group: readonly Choosable[]): Choosable {
+    const [first] = group as [Choosable]
+    const before = this.#standings[klass]
+    const held = group.find(({ path }) => path === before?.best)
+    if (!before || !held) {
+      this.#standings[klass] = { best: first.path, challenger: first.path, sinceMs: nowMs }
+      return first
+    }
+    if (score(klass, first) <= MARGIN * score(klass, held)) before.challenger = held.path
+    else if (before.challenger !== first.path) Object.assign(before, { challenger: first.path, sinceMs: nowMs })
+    else if (nowMs - before.sinceMs >= PATIENCE_MS) {
+      before.best = first.path
+      return first
+    }
+    return held
+  }
+}
+
+/** Lower is used first. */
+function standingOf({ tier, backup, metered }: Choosable, klass: number): number {
+  const costs = metered && klass === trafficClass.CLASS_BULK
+  return (tier >= 2 ? 8 : 0) + (backup ? 4 : 0) + (tier === 1 ? 2 : 0) + (costs ? 1 : 0)
+}
+
+/** For copies when the best standing has one path alone: another that costs nothing; else there is none. */
+function spare(ranked: readonly Choosable[], best: Choosable): Choosable {
+  return ranked.find(({ path, backup, metered, tier }) => path !== best.path && !backup && !metered && tier < 2) ?? best
+}
+
+function modeOf({ spread: name }: ClassPlan, best: Choosable, second: Choosable, group: readonly Choosable[]): number {
+  const two = second.path !== best.path
+  if (name === 'twice' || (name === 'auto' && best.loss > TWICE_LOSS))
+    return two ? spread.SPREAD_TWICE : spread.SPREAD_BEST
+  if (name === 'flows') return spread.SPREAD_FLOWS
+  // Who does not know how fast a path is cannot know where a packet arrives first.
+  if (name === 'packets' && group.length > 1 && group.every(({ mbps }) => mbps !== undefined))
+    return spread.SPREAD_PACKETS
+  return spread.SPREAD_BEST
+}
+
+function fecFor(loss: number): number {
+  return FEC.find(([least]) => loss >= least)?.[1] ?? 0
+}
+
+/** How much later than on the quickest path a packet may come. */
+function skewMs(paths: readonly Choosable[]): number {
+  const delays = paths.map(({ rttMs }) => rttMs / 2)
+  return Math.max(...delays) - Math.min(...delays) + 2 * Math.max(...paths.map(({ jitterMs }) => jitterMs))
+}
