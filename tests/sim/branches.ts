@@ -6,6 +6,7 @@ import { Agent } from '../../agent/agent.ts'
 import { type AgentConfigInput, agentConfigSchema } from '../../agent/config.ts'
 import { FakeKernel } from '../../agent/kernel/fake.ts'
 import { silent } from '../../agent/log.ts'
+import type { LinkStatement } from '../../agent/mp/link-traits.ts'
 import type { NetPort } from '../../agent/mp/net.ts'
 import { nexthopKindNames } from '../../schema/abi.gen.ts'
 import type { NodeEvent, NodeState } from '../../schema/node-state.ts'
@@ -22,6 +23,8 @@ export interface StationSpec {
   lan?: string
   esp?: boolean
   timers?: AgentConfigInput['timers']
+  /** What the configuration says of the links beside name and interface. */
+  links?: { inet?: LinkStatement; lte?: LinkStatement }
   /** Threads for a gateway's handshakes; 0, the default: none. */
   workers?: number
 }
@@ -33,7 +36,7 @@ export class Station {
   readonly events: NodeEvent[] = []
   state: NodeState
   agent: Agent | undefined
-  readonly #spec: StationSpec
+  #spec: StationSpec
   readonly net: NetPort
   readonly #world: World
   readonly #directory: string
@@ -62,11 +65,19 @@ export class Station {
     await network.addAddress({ ifindex: lan.ifindex, address, prefixLength: Number(length) })
   }
 
+  /** From the next start on. */
+  reconfigure(change: Pick<StationSpec, 'links'>): void {
+    this.#spec = { ...this.#spec, ...change }
+  }
+
   async start(): Promise<Agent> {
     const config = agentConfigSchema.parse({
       stateDir: this.#directory,
       runDir: join(this.#directory, this.name),
-      wan: [{ name: 'inet', interface: 'wan0' }, ...(this.#spec.lte ? [{ name: 'lte', interface: 'wan1' }] : [])],
+      wan: [
+        { name: 'inet', interface: 'wan0', ...this.#spec.links?.inet },
+        ...(this.#spec.lte ? [{ name: 'lte', interface: 'wan1', ...this.#spec.links?.lte }] : []),
+      ],
       lan: this.#spec.lan ? [{ interface: 'lan0' }] : [],
       handshake: { workers: this.#spec.workers ?? 0 },
       timers: { probeMs: 100, silentMs: 500, handshakeRetryMs: 200, graceMs: 200, ...this.#spec.timers },
