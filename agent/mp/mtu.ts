@@ -5,6 +5,9 @@ const UDP_HEADER = 8
 /** Outer IPv4 tunnel header 20, ESP header 8, IV 8, ICV 16. */
 const ESP_OVERHEAD = 52
 
+/** What a path has to carry to be of use: RFC 791 asks so much of every host, RFC 8200 (5) of every link. */
+export const LEAST_MTU = { 4: 576, 6: 1280 } as const
+
 export function outerOverhead(family: 4 | 6): number {
   return (family === 4 ? 20 : 40) + UDP_HEADER + ABI_MP_HDR_LEN
 }

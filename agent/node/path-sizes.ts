@@ -1,5 +1,5 @@
 /** How large packets may be: on a path, by what was found to get through (agent/paths/mtu.ts); in a tunnel, by the narrowest of its paths. */
-import { clearMtu, insideEsp, secureMtu } from '../mp/mtu.ts'
+import { clearMtu, insideEsp, LEAST_MTU, secureMtu } from '../mp/mtu.ts'
 import type { SessionPath } from '../mp/session.ts'
 
 /** IPv6 demands so much of every link (RFC 8200, 5); a tunnel should not carry less because of one path. */
@@ -16,16 +16,22 @@ export function carriedBy({ mtu, carries }: Pick<SessionPath, 'mtu' | 'carries'>
   return carries ?? mtu
 }
 
-/** Of these paths those that a tunnel should be made of: without those of no use, and without narrow ones while there is a wider one. */
-export function wideEnough<Path extends Pick<SessionPath, 'mtu' | 'carries'>>(paths: readonly Path[]): Path[] {
-  const wide = paths.filter(path => carriedBy(path) >= NARROW)
-  return wide.length > 0 ? wide : paths.filter(path => carriedBy(path) > 0)
+/**
+ * Of these paths those that a tunnel should be made of: without narrow ones while there is a wider one, and without those of no use while there is
+ * any other. Over the last of them small packets still go, those by which the ends agree among them.
+ */
+export function wideEnough<Path extends Pick<SessionPath, 'mtu' | 'carries'>>(paths: readonly Path[]): readonly Path[] {
+  for (const least of [NARROW, 1]) {
+    const wide = paths.filter(path => carriedBy(path) >= least)
+    if (wide.length > 0) return wide
+  }
+  return paths
 }
 
-/** Largest inner packets that fit all of these paths, and devices of this MTU. */
+/** Largest inner packets that fit all of these paths, and devices of this MTU; a path of no use counts as the least that one must carry. */
 export function innerSizes(paths: readonly PathSize[], device: number): { clear: number; secure: number } {
   return {
-    clear: Math.min(device, ...paths.map(({ mtu, family }) => clearMtu(mtu, family))),
-    secure: Math.min(insideEsp(device), ...paths.map(({ mtu, family }) => secureMtu(mtu, family))),
+    clear: Math.min(device, ...paths.map(({ mtu, family }) => clearMtu(mtu || LEAST_MTU[family], family))),
+    secure: Math.min(insideEsp(device), ...paths.map(({ mtu, family }) => secureMtu(mtu || LEAST_MTU[family], family))),
   }
 }

@@ -125,6 +125,8 @@ export class MtuSearch {
     this.#vain = 0
     this.#proven = true
     this.#raiseAt = Number.POSITIVE_INFINITY
+    // Should it have been chance, it is put right soon.
+    this.#raiseMs = RAISE_FIRST_MS
   }
 
   /** Between what is in use and what is barred: the most, plateaus, or evenly spread where there is none. */

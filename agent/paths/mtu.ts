@@ -6,15 +6,13 @@
  * connection, and only asking tells. An idle path is asked when it is new, and when it is time to try a larger size.
  */
 import type { PathState } from '../../schema/abi.gen.ts'
+import { LEAST_MTU } from '../mp/mtu.ts'
 import type { Prober } from '../mp/prober.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
 import { carriedBy } from '../node/path-sizes.ts'
 import type { LiveSession } from '../node/sessions.ts'
 import { MtuSearch } from './mtu-search.ts'
-
-/** RFC 791 asks no host for more; RFC 8200 (5) every link. */
-export const LEAST_MTU = { 4: 576, 6: 1280 } as const
 
 /** Bytes between two looks that are more than keepalives. */
 const TRAFFIC = 1000

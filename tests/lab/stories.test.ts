@@ -14,7 +14,7 @@ import { SCENARIOS } from '../../scripts/lab/scenarios/index.ts'
 const FEWER: Readonly<Record<string, string>> = {
   gateways: '10',
   rekey: '50',
-  mtu: '10',
+  mtu: '2',
   voice: '10',
   'two-tenants': '2000',
   'instant-vpn': '5',

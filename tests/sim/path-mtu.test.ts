@@ -135,15 +135,20 @@ test('a renewal and the next agent of either end keep it', async () => {
   expect(mtus(gw).sort()).toEqual([1400, 1500])
 })
 
-test('a path that carries nothing of use is said, and not used', async () => {
+test('the only path carries nothing of use: it is said, and kept for the smallest packets', async () => {
   width = 400
-  await until('not used', () => {
+  const least = { pathMask: 1, mtuClear: 576 - AROUND }
+  await until('said', () => {
     traffic(a)
-    return peerOf(a, gw)?.pathMask === 0
+    return a.events.some(({ severity }) => severity === 'warning')
   })
+  expect(peerOf(a, gw)).toMatchObject(least)
+  await until('gw knows', () => peerOf(gw, a)?.mtuClear === least.mtuClear)
+  expect(peerOf(gw, a)).toMatchObject(least)
   expect(a.events.find(({ code, severity }) => code === 'path-mtu' && severity === 'warning')?.message).toContain(
     'inet',
   )
   width = 1500
-  await until('used again', () => peerOf(a, gw)?.pathMask === 1 && peerOf(gw, a)?.pathMask === 1, 15_000)
+  const wide = (station: Station, other: Station) => peerOf(station, other)?.mtuClear === 1432
+  await until('used again', () => wide(a, gw) && wide(gw, a), 15_000)
 })
