@@ -42,7 +42,7 @@ export function routerDevice(topology: Topology, node: string, link: number): st
 }
 
 /** A WAN's end of a peering. */
-function peeringDevice(topology: Topology, to: string): string {
+export function peeringDevice(topology: Topology, to: string): string {
   return `ix${topology.nodes.findIndex(each => each.name === to)}-${to}`.slice(0, 15)
 }
 
@@ -75,6 +75,7 @@ export function buildScript(id: string, topology: Topology): string {
     ...topology.nodes.map(node => sysctls(id, node)),
     batch('ip -batch -', links),
     ...topology.nodes.map(node => batch(`ip -n ${namespaceOf(id, node.name)} -batch -`, setup.get(node.name) ?? [])),
+    ...topology.nodes.flatMap(node => natRules(id, topology, node)),
   ].join('\n')
 }
 
@@ -100,6 +101,12 @@ function wirePeering(topology: Topology, name: string, { to, addresses }: Peerin
   const own = { node: name, device: peeringDevice(topology, to), addresses }
   const other = { node: to, device: peeringDevice(topology, name), addresses: addresses.map(routerAddress) }
   cable(own, other, 1500)
+  if (isNat(topology, name)) {
+    for (const address of other.addresses)
+      if (topology.nodes.some(node => node.name === name && node.kind === 'wan' && node.peers[0]?.to === to))
+        add(name, `route add default via ${addressOf(address)} dev ${own.device}`)
+    return
+  }
   for (const [near, far] of [
     [own, other],
     [other, own],
@@ -108,6 +115,23 @@ function wirePeering(topology: Topology, name: string, { to, addresses }: Peerin
       const via = far.addresses.find(address => familyOf(address) === familyOf(subnet))
       if (via) add(near.node, `route add ${subnet} via ${addressOf(via)} dev ${near.device}`)
     }
+}
+
+function isNat({ nodes }: Topology, name: string): boolean {
+  return nodes.some(node => node.name === name && node.kind === 'wan' && node.nat)
+}
+
+/** Ports stay as they are where they can, as with most home routers. */
+function natRules(id: string, topology: Topology, node: LabNode): string[] {
+  const [upstream] = node.kind === 'wan' && node.nat ? node.peers : []
+  if (!upstream) return []
+  const rule = `table ip nat {
+  chain out {
+    type nat hook postrouting priority srcnat;
+    oifname ${peeringDevice(topology, upstream.to)} masquerade
+  }
+}`
+  return [batch(`nsenter --net=${namespacePath(id, node.name)} nft -f -`, [rule])]
 }
 
 function wireLan(topology: Topology, node: LabNode, cable: Cable, add: Add): void {

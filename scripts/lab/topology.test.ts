@@ -68,7 +68,7 @@ describe('a topology file', () => {
 
   it('that does not exist is named with those that do', () => {
     expect(() => readTopology('nowhere')).toThrow(
-      'no topology nowhere; there are: two-branches, two-gateways, two-links',
+      'no topology nowhere; there are: behind-nat, two-branches, two-gateways, two-links',
     )
   })
 })
@@ -102,5 +102,14 @@ describe('the script', () => {
     // The LTE link of branch-b from inet, the gateway's on inet from lte.
     expect(script).toContain('route add 203.0.113.132/30 via 198.51.100.254 dev ix2-lte')
     expect(script).toContain('route add 2001:db8:f000:1::/64 via 2001:db8:f0ff::1 dev ix1-inet')
+  })
+
+  it('hides what is behind a NAT: the way out is its upstream, and nobody has a route back', () => {
+    const script = buildScript('x', readTopology('behind-nat'))
+    expect(script).toContain('route add default via 203.0.113.41 dev ix1-inet')
+    expect(script).toContain('route add default via 172.16.0.1 dev ix3-carrier')
+    expect(script).toContain('oifname ix3-carrier masquerade')
+    expect(script).not.toContain('route add 192.168.1.0/24')
+    expect(script).not.toContain('route add 198.51.100.0/30')
   })
 })

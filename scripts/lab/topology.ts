@@ -3,7 +3,7 @@
  *
  *   orchestrator   where agents reach the orchestrator; connected to every agent by a link of its own (mgmt0), not over the WAN
  *   wan            a router between nodes: each WAN link of a node is a subnet of its own, so packets are routed and lose TTL;
- *                  two of them are one network where they peer
+ *                  two of them are one network where they peer; one that translates addresses (NAT) hides what is attached to it
  *   edge, gateway  run the agent; any number of WAN links, edges any number of LAN ports
  *   host           a machine behind one LAN port of an edge
  */
@@ -65,7 +65,13 @@ const lanPortSchema = z.strictObject({ name: linkNameSchema, addresses: addresse
 
 const nodeSchema = z.discriminatedUnion('kind', [
   z.strictObject({ name: nameSchema, kind: z.literal('orchestrator') }),
-  z.strictObject({ name: nameSchema, kind: z.literal('wan'), peers: z.array(peeringSchema).default([]) }),
+  z.strictObject({
+    name: nameSchema,
+    kind: z.literal('wan'),
+    peers: z.array(peeringSchema).default([]),
+    /** Source NAT of IPv4 towards its first peer, over which its default route leads. */
+    nat: z.boolean().default(false),
+  }),
   z.strictObject({ name: nameSchema, kind: z.literal('gateway'), wan: wanLinksSchema }),
   z.strictObject({
     name: nameSchema,
@@ -207,6 +213,7 @@ function checkReferences(topology: { enterprises: string[]; nodes: LabNode[] }, 
           if (routerAddress(address) === address)
             complain(index, `${node.name}: ${address} is the router's; take another of the subnet`)
       }
+    if (node.kind === 'wan' && node.nat && node.peers.length === 0) complain(index, `${node.name}: a NAT needs a peer`)
     if (node.kind === 'wan')
       for (const { to } of node.peers)
         if (to === node.name || byName.get(to)?.kind !== 'wan')

@@ -15,6 +15,7 @@ const FEWER: Readonly<Record<string, string>> = {
   gateways: '10',
   rekey: '50',
   mtu: '2',
+  nat: '2',
   voice: '10',
   'two-tenants': '2000',
   'instant-vpn': '5',

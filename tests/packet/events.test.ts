@@ -114,6 +114,14 @@ describe.each([4, 6] as const)('a path that moved, IPv%i', outside => {
     expect(await one()).toMatchObject({ type: eventType.EVENT_PATH_MOVED, family: outside })
   })
 
+  it('is not told by a packet that was forged, nor by one that is played again', async () => {
+    rig.run('wan', arrives(outside, 9n))
+    rig.run('wan', arrives(outside, 10n, { key: new Uint8Array(16) }, { src: elsewhere }))
+    rig.run('wan', arrives(outside, 9n, {}, { src: elsewhere }))
+    await expect.poll(() => events.length).toBe(1)
+    expect(events).toMatchObject([{ type: eventType.EVENT_DROP, reason: dropReason.DROP_MP_TAG }])
+  })
+
   it('is not told by an older packet, nor by one from where it is', async () => {
     rig.run('wan', arrives(outside, 9n))
     rig.run('wan', arrives(outside, 8n, {}, { src: elsewhere }))

@@ -8,6 +8,7 @@ import { instantVpn } from './instant-vpn.ts'
 import { ipv6 } from './ipv6.ts'
 import { memory } from './memory.ts'
 import { mtu } from './mtu.ts'
+import { nat } from './nat.ts'
 import { orchestratorDown } from './orchestrator-down.ts'
 import { refusals } from './refusals.ts'
 import { rekey } from './rekey.ts'
@@ -26,6 +27,7 @@ export const SCENARIOS: readonly Scenario[] = [
   orchestratorDown,
   ipv6,
   mtu,
+  nat,
   voice,
   memory,
   refusals,
