@@ -16,6 +16,8 @@ const receivedSchema = z.object({
   foreign: z.int(),
   next: z.int(),
   longestGapMs: z.int(),
+  /** from the first to the last arrival */
+  spanMs: z.int(),
   /** losses in a row count once */
   lostRuns: z.int(),
   /** one way */

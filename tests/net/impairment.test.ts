@@ -18,6 +18,8 @@ import { burstSpread, LINK, send, spread, wanAddress, warm } from './impairment/
 
 const seed = Number(process.env.BRANCHLINE_SEED ?? Math.floor(Math.random() * 2 ** 32))
 const FAST = 5000
+/** By which other programs may delay most packets of a run. */
+const NOISE_US = 5000
 let lab: Lab
 let link: Impairment
 
@@ -52,27 +54,30 @@ function apply(profile: ProfileInput) {
 }
 
 describe.each([4, 6] as const)('over IPv%i', family => {
-  // Other programs share the processors, and one that keeps the receiver waiting delays what it measures.
-  it('a delay is kept to 0.3 ms at 10,000 packets a second, and none leaves early', { retry: 3 }, async () => {
+  // Other programs share the processors: whatever keeps the receiver waiting delays what it measures, but not the quickest of thousands.
+  it('a delay is kept to 0.3 ms at 10,000 packets a second, and none leaves early', async () => {
     const good = await send(lab, { family, pps: 10_000, count: FAST })
     await apply({ delayMs: 20 })
     const { delayUs, lost, reordered } = await send(lab, { family, pps: 10_000, count: FAST })
     expect({ lost, reordered }).toEqual({ lost: 0, reordered: 0 })
     expect(delayUs.min).toBeGreaterThanOrEqual(20_000)
-    expect(delayUs.median).toBeLessThan(20_300 + good.delayUs.median)
+    expect(delayUs.min).toBeLessThan(20_300 + good.delayUs.min)
+    expect(delayUs.median).toBeLessThan(20_000 + NOISE_US + good.delayUs.median)
   })
 
-  it('jitter is uniform around the delay', { retry: 3 }, async () => {
+  it('jitter is uniform around the delay', async () => {
     await apply({ delayMs: 30, jitterMs: 10 })
-    const { delayUs, lost, reordered } = await send(lab, { family, pps: 2000, count: 3000 })
+    const { delayUs, lost, reordered, sent } = await send(lab, { family, pps: 2000, count: 6000 })
     expect(lost).toBe(0)
     expect(reordered).toBeGreaterThan(0)
     expect(delayUs.min).toBeGreaterThanOrEqual(20_000)
+    // All of 6,000 lie above 2.5 % of the range once in 10^65 times.
     expect(delayUs.min).toBeLessThan(20_500)
-    // 99 % of [20, 40] ms; a normal distribution of the same deviation would be 3.6 ms beyond.
     expect(delayUs.p99).toBeGreaterThan(39_500)
-    expect(delayUs.p99).toBeLessThan(41_500)
-    expect(Math.abs(delayUs.median - 30_000)).toBeLessThan(1_000)
+    // The median of n is normal around the middle, with half of the range by sqrt(n) as deviation.
+    const tolerance = (4 * 10_000) / Math.sqrt(sent)
+    expect(delayUs.median).toBeGreaterThan(30_000 - tolerance)
+    expect(delayUs.median).toBeLessThan(30_000 + tolerance + NOISE_US)
   })
 
   it('losses are independent without a burst', async () => {
@@ -108,7 +113,7 @@ describe.each([4, 6] as const)('over IPv%i', family => {
     expect(result.lost).toBeGreaterThan(0.85 * corrupted)
   })
 
-  it('some packets overtake others by the time that was asked for', { retry: 3 }, async () => {
+  it('some packets overtake others by the time that was asked for', async () => {
     await apply({ delayMs: 20, reorder: 0.1, reorderByMs: 8 })
     const { result, more } = await counted(() => send(lab, { family, pps: 2000, count: 3000 }))
     expect(Math.abs(more('reordered') / result.sent - 0.1)).toBeLessThan(spread(0.1, result.sent))

@@ -102,7 +102,7 @@ describe('the tools', () => {
   ] as const)(
     'a flow over IPv%i has its DSCP, and writes down when each packet came',
     async (family, address, rule) => {
-      const table = `table inet dscp { chain input { type filter hook input priority 0; ${rule}\n } }`
+      const table = `table inet dscp { chain input { type filter hook input priority 0; ${rule}\n }\n }`
       await lab.run('gw1', ['nft', '-f', '-'], { stdin: table })
       const options = { from: 'branch-a', to: 'gw1', address, port: 7010 + family, tag: 'ef', pps: 1000 }
       const flow = await Flow.start(lab, { ...options, count: 50, dscp: 46, log: true })

@@ -7,9 +7,9 @@
  *     {"sent":n,"errors":n}                      errors: refused by the kernel and sent again
  *   flow receive --port <port> --tag <text> [--log <file>]
  *     prints "ready"; ends on SIGINT/SIGTERM, once nothing has come for DRAIN_MS
- *     {"received":n,"duplicated":n,"reordered":n,"foreign":n,"next":n,"longestGapMs":n,"lostRuns":n,"delayUs":{…}}
- *     received: different packets of this tag; foreign: any other packet; next: highest number + 1; lostRuns: losses in a row count once;
- *     delayUs: one way, min, median, p99, max, mean
+ *     {"received":n,"duplicated":n,"reordered":n,"foreign":n,"next":n,"longestGapMs":n,"spanMs":n,"lostRuns":n,"delayUs":{…}}
+ *     received: different packets of this tag; foreign: any other packet; next: highest number + 1; spanMs: from the first
+ *     to the last arrival; lostRuns: losses in a row count once; delayUs: one way, min, median, p99, max, mean
  *     log: a line for each arrival of this tag, copies too: number, sent and arrived in µs of one clock
  *   flow echo --port <port>
  *     prints "ready"; sends each packet back

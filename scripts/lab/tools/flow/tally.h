@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct tally {
-	uint64_t received, duplicated, reordered, foreign, next, last_ns, longest_gap_ns;
+	uint64_t received, duplicated, reordered, foreign, next, first_ns, last_ns, longest_gap_ns;
 	uint64_t *seen; /* bitmap */
 	uint64_t words;
 	uint32_t *delays_us; /* of the packets in order of arrival */
@@ -66,6 +66,7 @@ static void tally_packet(struct tally *tally, uint64_t number, uint64_t sent_ns,
 		tally->next = number + 1;
 	if (tally->last_ns && now_ns - tally->last_ns > tally->longest_gap_ns)
 		tally->longest_gap_ns = now_ns - tally->last_ns;
+	tally->first_ns = tally->first_ns ? tally->first_ns : now_ns;
 	tally->last_ns = now_ns;
 }
 
@@ -95,8 +96,8 @@ static void print_tally(struct tally *tally)
 	for (uint64_t i = 0; i < tally->received; i++)
 		sum += delays[i];
 	printf("{\"received\":%lu,\"duplicated\":%lu,\"reordered\":%lu,\"foreign\":%lu,\"next\":%lu,\"longestGapMs\":%lu,"
-	       "\"lostRuns\":%lu,\"delayUs\":{\"min\":%u,\"median\":%u,\"p99\":%u,\"max\":%u,\"mean\":%lu}}\n",
+	       "\"spanMs\":%lu,\"lostRuns\":%lu,\"delayUs\":{\"min\":%u,\"median\":%u,\"p99\":%u,\"max\":%u,\"mean\":%lu}}\n",
 	       tally->received, tally->duplicated, tally->reordered, tally->foreign, tally->next,
-	       tally->longest_gap_ns / 1000000, lost_runs(tally), delays[0], delays[last / 2], delays[last * 99 / 100],
+	       tally->longest_gap_ns / 1000000, (tally->last_ns - tally->first_ns) / 1000000, lost_runs(tally), delays[0], delays[last / 2], delays[last * 99 / 100],
 	       delays[last], tally->received ? sum / tally->received : 0);
 }
