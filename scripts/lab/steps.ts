@@ -2,6 +2,7 @@
 import type { Agent } from './agent.ts'
 import { Flow } from './flow.ts'
 import type { Stage } from './scenario.ts'
+import { claim } from './story.ts'
 import { hostAddress, ping } from './traffic.ts'
 import { until } from './until.ts'
 
@@ -62,6 +63,32 @@ export async function reboot({ lab }: Stage, agent: Agent): Promise<void> {
     for family in -4 -6; do while ip $family rule del priority 2426 2>/dev/null; do :; done; done
     ip route flush table 2426 2>/dev/null || true`
   await lab.run(agent.name, ['sh', '-ec', script])
+}
+
+/** The link was heard so lately that it answers. */
+const HEARD_MS = 1000
+const SETTLE_DEADLINE_MS = 60_000
+
+/**
+ * Agents that do not remember which paths failed: one that fails often is trusted less and less, which is another story. Resolves when the renewed
+ * sessions stand alone and branch-a and gw1 hear each other on every path.
+ */
+export async function forgetFaults({ system }: Stage): Promise<void> {
+  const ends = ['gw1', 'branch-a'].map(name => system.agent(name))
+  for (const agent of ends) {
+    await agent.kill('TERM')
+    await agent.start()
+  }
+  await until('every path is heard again', SETTLE_DEADLINE_MS, async () => {
+    const statuses = await Promise.all(ends.map(agent => agent.status()))
+    for (const { name, peers } of statuses)
+      for (const { name: peer, state, sessions, paths } of peers) {
+        claim(state === 'up' && sessions === 1, `${name}: ${peer} is ${state}, with ${sessions} sessions`)
+        for (const { link, idleMs } of paths)
+          claim(idleMs !== null && idleMs < HEARD_MS, `${name}: ${peer} by ${link} is silent for ${idleMs} ms`)
+      }
+    return true
+  })
 }
 
 /** Ends the flow and adds its figures: what was lost must be nothing. Every agent must run. */

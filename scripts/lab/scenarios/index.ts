@@ -2,8 +2,10 @@ import { LabError } from '../error.ts'
 import type { Scenario } from '../scenario.ts'
 import { agentKill } from './agent-kill.ts'
 import { edgeKilled } from './edge-killed.ts'
+import { failover } from './failover.ts'
 import { gatewayReset } from './gateway-reset.ts'
 import { gateways } from './gateways.ts'
+import { gray } from './gray.ts'
 import { instantVpn } from './instant-vpn.ts'
 import { ipv6 } from './ipv6.ts'
 import { memory } from './memory.ts'
@@ -30,6 +32,8 @@ export const SCENARIOS: readonly Scenario[] = [
   nat,
   voice,
   memory,
+  failover,
+  gray,
   refusals,
 ]
 
