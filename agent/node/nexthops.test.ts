@@ -68,3 +68,29 @@ it('a set has members, and not more than there is room for', async () => {
   expect(() => fib.set(1, '10.1.0.0/16', set())).toThrow(RangeError)
   expect(() => fib.set(1, '10.1.0.0/16', set(...Array.from({ length: 17 }, () => 7)))).toThrow(RangeError)
 })
+
+it('indexes come again, the one longest free first, and only when the kernel has nothing there', async () => {
+  const { dataplane, reconciler } = await kernelWith()
+  const nexthops = new Nexthops(reconciler)
+  const acquire = (first: number, count: number) =>
+    Array.from({ length: count }, (_, number) => nexthops.acquire(viaPeer(first + number, 0)))
+  const release = (indexes: readonly number[]) => {
+    for (const index of indexes) nexthops.release(index)
+  }
+  const first = acquire(0, 100)
+  await reconciler.flush()
+  const odd = first.filter(index => index % 2 === 1)
+  const even = first.filter(index => index % 2 === 0)
+  release(odd)
+  // Still in the kernel.
+  expect(acquire(1000, 3)).toEqual([101, 102, 103])
+  await reconciler.flush()
+  release(even)
+  await reconciler.flush()
+  expect(acquire(2000, 70)).toEqual([...odd, ...even.slice(0, 20)])
+  await reconciler.flush()
+  expect(acquire(3000, 31)).toEqual([...even.slice(20), 104])
+  await reconciler.flush()
+  const inKernel = dataplane.maps.nexthops.entries().filter(([, { kind }]) => kind !== 0)
+  expect(new Set(inKernel.map(([, { target }]) => target)).size).toBe(104)
+})

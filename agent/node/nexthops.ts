@@ -94,8 +94,9 @@ class Indexes {
   readonly #limit: number
   readonly #exists: (index: number) => boolean
   readonly #byContent = new Map<string, { index: number; users: number }>()
-  /** Oldest first. */
-  readonly #free = new Set<number>()
+  /** Oldest first, those before `#given` in use again. No Set: its first member lies behind all that were deleted before it. */
+  #free: number[] = []
+  #given = 0
   #next = 1
 
   /** @param exists is it in the kernel still? */
@@ -112,7 +113,7 @@ class Indexes {
 
   adopted(): void {
     const used = new Set([...this.#byContent.values()].map(entry => entry.index))
-    for (let index = 1; index < this.#next; index++) if (!used.has(index)) this.#free.add(index)
+    for (let index = 1; index < this.#next; index++) if (!used.has(index)) this.#free.push(index)
   }
 
   indexOf(key: string): number | undefined {
@@ -137,14 +138,18 @@ class Indexes {
     entry.users -= 1
     if (entry.users > 0) return false
     this.#byContent.delete(key)
-    this.#free.add(entry.index)
+    this.#free.push(entry.index)
     return true
   }
 
   #newIndex(): number {
-    const [oldest] = this.#free
+    const oldest = this.#free[this.#given]
     if (oldest !== undefined && !this.#exists(oldest)) {
-      this.#free.delete(oldest)
+      this.#given += 1
+      if (2 * this.#given > this.#free.length) {
+        this.#free = this.#free.slice(this.#given)
+        this.#given = 0
+      }
       return oldest
     }
     if (this.#next >= this.#limit) throw new RangeError(`all ${this.#limit - 1} ${this.#what} are in use`)
