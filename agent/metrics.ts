@@ -1,5 +1,6 @@
 /** What a running agent counts, in the text form that Prometheus reads (`branchline metrics`); names and units follow its conventions. */
 import { Registry } from 'prom-client'
+import type { Edge } from './edge/edge.ts'
 import { gauge, loopMetrics } from './loop/metrics.ts'
 import { pathCounts, pathMetrics } from './paths/metrics.ts'
 import { nodeOf, pathsOf, type Role } from './view.ts'
@@ -14,6 +15,7 @@ export function agentMetrics(role: Role): Registry {
       counts.set(state, (counts.get(state) ?? 0) + 1)
     for (const [state, count] of counts) set({ state }, count)
   })
+  if (role.kind === 'edge') gatewayMetrics(registry, role.edge)
   gauge(registry, 'branchline_sessions', 'MP sessions', [], set => set({}, node.sessions.size))
   gauge(registry, 'branchline_routes', 'Prefixes of other nodes', [], set => set({}, routes(role)))
   gauge(registry, 'branchline_flows', 'Flows remembered, one for each direction, at the last full sweep', [], set => {
@@ -33,6 +35,30 @@ export function agentMetrics(role: Role): Registry {
       set({}, role.gateway.vrfs.updates),
     )
   return registry
+}
+
+function gatewayMetrics(registry: Registry, { uplinks, quality }: Edge): void {
+  gauge(
+    registry,
+    'branchline_gateway_cost',
+    'Metric and measured way to a gateway, ms of round trip',
+    ['gateway'],
+    set => {
+      for (const uplink of uplinks.values()) {
+        const { metric } = quality.status(uplink)
+        if (metric !== null) set({ gateway: uplink.gateway.name }, metric)
+      }
+    },
+  )
+  gauge(
+    registry,
+    'branchline_gateway_in_use',
+    'Does the gateway get flows of what all serve? 1 or 0',
+    ['gateway'],
+    set => {
+      for (const uplink of uplinks.values()) set({ gateway: uplink.gateway.name }, Number(quality.status(uplink).inUse))
+    },
+  )
 }
 
 function routes(role: Role): number {

@@ -119,7 +119,10 @@ Examples:
     .description('tell where a node is; without a location, that nobody knows')
     .argument('<node>')
     .argument('[latitude,longitude]', 'in degrees, like 50.11,8.68', parseLocation)
-    .addHelpText('after', '\nExample:\n  branchline node location branch-a 50.11,8.68')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  branchline node location branch-a 50.11,8.68\n  branchline node location branch-s -- -33.87,151.21',
+    )
     .action(
       async (name: string, location: ReturnType<typeof parseLocation> | undefined, _: unknown, command: Command) => {
         await withAdmin(command, admin => admin.node.location.mutate({ name, location: location ?? null }))

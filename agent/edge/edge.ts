@@ -5,7 +5,7 @@
  *   orchestrator state -> gateways, grant, reachable flags -> announce
  *   netlink            -> LAN subnets and ports, WAN links -> announce, handshake sockets
  *   gateways           -> routes -> the best gateways of each prefix -> FIB
- *   every second       -> how good each gateway is (gateway-quality.ts) -> the same
+ *   twice a second     -> how good each gateway is (gateway-quality.ts) -> the same
  */
 
 import { type Event as DataplaneEvent, eventType } from '../../schema/abi.gen.ts'
@@ -38,7 +38,7 @@ export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'on
 
 const POLICY_VERSION = 1
 /** How often gateways are measured and compared. */
-const COMPARE_MS = 1000
+const COMPARE_MS = 500
 
 export class Edge {
   readonly node: Node
@@ -53,7 +53,6 @@ export class Edge {
   readonly paths: PathControl
   readonly #timestamps = new TimestampSource(Date.now)
   #announced = ''
-  #refused = new Set<string>()
   #work: Promise<void> = Promise.resolve()
   #timers: { stop(): void }[] = []
   #watch: NetworkWatch | undefined
@@ -186,18 +185,11 @@ export class Edge {
   async #refreshLan(): Promise<void> {
     const { vpn } = this.identity.state()
     await this.lan.refresh(vpn?.subnets ?? [], vpn?.security ?? 'esp')
-    const refused = new Set(this.lan.refused.map(({ prefix }) => prefix))
-    for (const { prefix, interface: name, source } of this.lan.refused) {
-      if (this.#refused.has(prefix)) continue
+    for (const { prefix, interface: name, source } of this.lan.newlyRefused()) {
       const message = `${prefix} (${source}, ${name}) is outside this node's grant and is not announced`
-      this.#options.report({
-        severity: 'warning',
-        code: 'prefix-refused',
-        message,
-        detail: { prefix, reason: 'outside-grant' },
-      })
+      const detail = { prefix, reason: 'outside-grant' }
+      this.#options.report({ severity: 'warning', code: 'prefix-refused', message, detail })
     }
-    this.#refused = refused
     // A prefix that was local may be a gateway's now, and the other way round.
     this.#decide(this.table.prefixes())
   }
@@ -211,6 +203,8 @@ export class Edge {
   }
 
   onEvent(event: DataplaneEvent): void {
+    // All that a gateway has may be gone: whoever else serves its routes takes over now, not at the next look.
+    if (event.type === eventType.EVENT_PATH_LEFT) this.#compare()
     this.node.log.debug({ type: event.type, handle: event.handle }, 'dataplane event')
     if (event.type !== eventType.EVENT_PATH_LEFT) return
     this.paths.told(event.handle)

@@ -42,7 +42,7 @@ describe('one choice after another', () => {
 
 /** gw1, gw2 and gw3 of one metric, in no way different; `standing` is the test's to change. */
 function setUp() {
-  const fresh = (): Standing => ({ usable: true, drained: false, metric: 100, measured: undefined })
+  const fresh = (): Standing => ({ usable: true, drained: false, failing: false, metric: 100, measured: undefined })
   const standing: Record<string, Standing> = { gw1: fresh(), gw2: fresh(), gw3: fresh() }
   const set = (gateway: string, change: Partial<Standing>) => Object.assign(standing[gateway] ?? {}, change)
   return { set, choice: new GatewayChoice(gateway => standing[gateway]) }
@@ -71,6 +71,17 @@ describe('the choice of an edge', () => {
     set('gw2', { usable: false })
     expect(choice.reconsider()).toBe(true)
     expect(choice.share(['gw1', 'gw2'])).toEqual(['gw1'])
+  })
+
+  test('leaves one whose paths all fail to the others, a drained one included, and alone goes on with it', () => {
+    const { choice, set } = setUp()
+    set('gw1', { failing: true, metric: 1 })
+    expect(choice.share(['gw1', 'gw2', 'gw3'])).toEqual(['gw2', 'gw3'])
+    expect(choice.why('gw1', ['gw1', 'gw2', 'gw3'], name => name)).toBe('its paths fail')
+    set('gw2', { drained: true })
+    choice.reconsider()
+    expect(choice.share(['gw1', 'gw2'])).toEqual(['gw2'])
+    expect(choice.share(['gw1'])).toEqual(['gw1'])
   })
 
   test('compares what was measured: one that was not waits, and one in use is not judged before it was', () => {

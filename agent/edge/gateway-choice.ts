@@ -4,13 +4,16 @@
  *   cost = static metric (orchestrator/compile/gateway-metric.ts) + measured (gateway-meter.ts), both in ms of round trip
  *
  * Gateways of the same cost share the flows. A choice stays while no gateway is better by more than a fifth: figures waver, and each move makes
- * flows change their way. A drained gateway gets what no other serves. As long as one that is in use was not measured, nothing is compared.
+ * flows change their way. A drained gateway gets what no other serves, one whose paths all fail at present what nobody else does. As long as one that
+ * is in use was not measured, nothing is compared.
  */
 
 export interface Standing {
   /** Packets sent to it now arrive, as far as this node can know. */
   usable: boolean
   drained: boolean
+  /** None of its paths can be relied on now; it is not given up yet. */
+  failing: boolean
   /** Static metric. */
   metric: number
   /** ms; undefined: not measured yet. */
@@ -62,8 +65,9 @@ export class GatewayChoice {
       const standing = this.#standing(gateway)
       return standing?.usable ? [{ gateway, ...standing }] : []
     })
-    const open = usable.filter(({ drained }) => !drained)
-    const field = open.length > 0 ? open : usable
+    const working = usable.filter(({ failing }) => !failing)
+    const open = working.filter(({ drained }) => !drained)
+    const field = [open, working].find(each => each.length > 0) ?? usable
     const measured = field.flatMap(({ gateway, metric, measured: ms }) =>
       ms === undefined ? [] : [{ gateway, cost: metric + ms }],
     )
@@ -104,6 +108,7 @@ export class GatewayChoice {
       const how = others.length > 0 ? `shares with ${others.join(', ')}` : all.length > 1 ? 'best' : 'the only one'
       return standing.drained ? `drained, but no other is there` : how
     }
+    if (standing.failing) return 'its paths fail'
     if (standing.drained) return 'drained'
     return standing.measured === undefined ? 'not measured yet' : `standby for ${others.join(', ')}`
   }

@@ -1,4 +1,4 @@
-/** How an edge's gateways compare: measured every second, chosen by gateway-choice.ts, told to people by the status. */
+/** How an edge's gateways compare: measured twice a second, chosen by gateway-choice.ts, told to people by the status. */
 import type { PathState } from '../../schema/abi.gen.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
@@ -15,10 +15,15 @@ export interface GatewayStatus {
   inUse: boolean
 }
 
+/** A gateway whose paths all failed works again when they have not done so for so long, ms. */
+const MISTRUST_MS = 5000
+
 export class GatewayQuality {
   readonly #node: Node
   readonly #list: GatewayList
   readonly #meters = new WeakMap<Uplink, GatewayMeter>()
+  /** When all paths were last found left, ms, monotonic. */
+  readonly #failed = new WeakMap<Uplink, number>()
   readonly choice = new GatewayChoice(gateway => this.#standing(gateway))
 
   readonly #ask: (uplink: Uplink, path: number) => void
@@ -30,10 +35,11 @@ export class GatewayQuality {
     this.#ask = ask
   }
 
-  /** Every second. @returns true when routes must be decided anew */
+  /** Twice a second, and when programs leave a path. @returns true when routes must be decided anew */
   measure(): boolean {
     for (const uplink of this.#list.uplinks.values()) {
       const meter = this.#meterOf(uplink)
+      if (this.#allLeft(uplink)) this.#failed.set(uplink, this.#node.now())
       if (!uplink.usable) meter.reset()
       else meter.take(this.#node.now(), this.#livePaths(uplink))
       // What carries nothing is seldom asked otherwise, and old figures would keep it from carrying something.
@@ -59,6 +65,7 @@ export class GatewayQuality {
       uplink && {
         usable: uplink.usable,
         drained: uplink.gateway.drained || this.#list.leaving(gateway),
+        failing: this.#node.now() - (this.#failed.get(uplink) ?? Number.NEGATIVE_INFINITY) < MISTRUST_MS,
         metric: uplink.gateway.metric,
         measured: this.#meterOf(uplink).value,
       }
@@ -69,6 +76,12 @@ export class GatewayQuality {
     const meter = this.#meters.get(uplink) ?? new GatewayMeter()
     this.#meters.set(uplink, meter)
     return meter
+  }
+
+  /** The programs sent, heard nothing in return, and would go elsewhere if this gateway had another path (bpf/path/liveness.h). */
+  #allLeft(uplink: Uplink): boolean {
+    const session = this.#node.sessions.get(uplink.sid)
+    return session?.paths.every(({ path }) => this.#node.pathState(handleOf(session.sid, path))?.left === 1) ?? false
   }
 
   #askAll(uplink: Uplink): void {

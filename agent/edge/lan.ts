@@ -16,6 +16,7 @@ export class Lan {
   readonly #installed = new Map<string, 'subnet' | 'own'>()
   readonly #ports = new Set<number>()
   readonly #playout: PlayoutQueues
+  #refused: ReadonlySet<string> = new Set()
   #subnets: LocalSubnets = { announced: [], refused: [] }
 
   constructor(node: Node) {
@@ -34,8 +35,11 @@ export class Lan {
     )
   }
 
-  get refused(): LocalSubnets['refused'] {
-    return this.#subnets.refused
+  /** What the grant does not cover, and did when this was last asked, or was not there. */
+  newlyRefused(): LocalSubnets['refused'] {
+    const before = this.#refused
+    this.#refused = new Set(this.#subnets.refused.map(({ prefix }) => prefix))
+    return this.#subnets.refused.filter(({ prefix }) => !before.has(prefix))
   }
 
   /** Reads the kernel again and brings FIB, ports and attachments in line. The caller flushes. */

@@ -6,6 +6,7 @@ import { encodeCbor } from './cbor.ts'
 import {
   decodeSigned,
   encodeSigned,
+  isRevoked,
   keyId,
   prefixAllowed,
   signGrant,
@@ -114,6 +115,18 @@ describe('verifyGrant', () => {
     expect(check(revocations(1, [], other))).toBe('grant-invalid')
     const trust = { ...world.trust, revocations: revocations(1, [{ node, upTo: 4 }]) }
     expect([1, 2].map(() => verifyGrant(edge.grant, trust, { now: NOW }).ok)).toEqual([false, false])
+  })
+})
+
+describe('isRevoked', () => {
+  const trust = (list: Signed | undefined) => ({ ...world.trust, revocations: list })
+
+  it('names who is on the list, and everybody when the list is not the orchestrator’s', () => {
+    const list = revocations(1, [{ node: edge.body.node, upTo: 4 }])
+    const someone = '99999999-0000-4000-8000-000000000000'
+    expect([edge.body.node, someone].map(node => isRevoked(trust(list), node))).toEqual([true, false])
+    expect(isRevoked(trust(undefined), edge.body.node)).toBe(false)
+    expect(isRevoked(trust(revocations(1, [], other)), someone)).toBe(true)
   })
 })
 

@@ -145,9 +145,9 @@ describe('from nothing to a toggle', () => {
     })
     expect((await admin('subnet', 'list')).out).toBe(
       [
-        'ENTERPRISE  PREFIX       NODE    IN VPN  REACHABLE',
-        'acme        10.1.0.0/24  edge-a  yes     yes',
-        'acme        10.2.0.0/24  edge-a  no      no',
+        'ENTERPRISE  PREFIX       NODE    IN VPN  REACHABLE  GATEWAYS',
+        'acme        10.1.0.0/24  edge-a  yes     yes        all',
+        'acme        10.2.0.0/24  edge-a  no      no         all',
         '',
       ].join('\n'),
     )
@@ -161,6 +161,37 @@ describe('from nothing to a toggle', () => {
     expect((await admin('__complete', '--', 'vpn', 'on', 'a')).out).toBe('acme\n')
     expect((await admin('__complete', '--', 'node', 'show', '')).out).toBe('edge-a\ngw1\n')
   })
+})
+
+test('a gateway is added, drained, named for a subnet and removed', { timeout: 120_000 }, async () => {
+  const made = await admin('gateway', 'add', 'gw2', '--endpoint', '192.0.2.2', '--location', '50.11,8.68', '--json')
+  const key = keySchema.parse(JSON.parse(made.out)).activationKey
+  const state = join(directory, 'gw2')
+  expect(await branchline(['agent', 'activate', '--url', ready.url, '--state-dir', state, key])).toMatchObject({
+    code: 0,
+  })
+  expect((await admin('subnet', 'gateways', 'edge-a', '10.2.0.0/24', 'gw2')).out).toBe(
+    '10.2.0.0/24 of edge-a: announced to gw2 alone\n',
+  )
+  expect((await admin('subnet', 'list')).out).toMatch(/10\.2\.0\.0\/24 {2}edge-a {2}no {6}no {9}gw2\n/)
+  expect((await admin('gateway', 'assign', 'acme', 'gw2', '--metric', '20')).code).toBe(0)
+  expect((await admin('gateway', 'list')).out).toBe(
+    [
+      'GATEWAY  STATUS   DRAINED  EDGES  IN USE BY  SERVES     LOCATION     ENDPOINTS',
+      'gw1      created  no       -              0  all        -            192.0.2.1:2426 [2001:db8::1]:9',
+      'gw2      active   no       -              0  acme (20)  50.11, 8.68  192.0.2.2:2426',
+      '',
+    ].join('\n'),
+  )
+  expect(await admin('gateway', 'remove', 'gw2')).toMatchObject({
+    code: 1,
+    err: "branchline: gateway gw2 is not drained: 'branchline gateway drain gw2' first, or --now to lose what is under way\n",
+  })
+  expect((await admin('gateway', 'drain', 'gw2')).out).toBe('gateway gw2: flows leave it for other gateways\n')
+  expect((await admin('gateway', 'drain', 'gw2')).out).toBe('gateway gw2: it was drained already\n')
+
+  expect((await admin('node', 'location', 'edge-a', '--', '-33.87,151.21')).out).toBe('edge-a is at -33.87, 151.21\n')
+  expect((await admin('gateway', 'remove', 'gw2')).out).toBe('gateway gw2 removed\n')
 })
 
 describe('mistakes', () => {

@@ -3,12 +3,13 @@
  * go, are drained, and serve some subnets only. Real agents on fake kernels.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { nexthopKind } from '../../schema/abi.gen.ts'
+import { eventCodec, eventType, nexthopKind } from '../../schema/abi.gen.ts'
 import type { GatewayEntry } from '../../schema/node-state.ts'
 import { Anchor, gatewayEntry, type TestEnterprise, type TestNode } from '../identities.ts'
 import { Simulation, type Station, until } from './branches.ts'
 
 const EDGE_VRF = 1
+const noEvent = eventCodec.decode(new Uint8Array(eventCodec.size))
 let anchor: Anchor
 let simulation: Simulation
 let acme: TestEnterprise
@@ -102,6 +103,30 @@ describe('two gateways of one metric', () => {
     await becomes(b, '10.1.0.0', 'gw1+gw2')
   })
 
+  test('one whose paths the programs have left is left at once by all flows, long before it counts as silent', async () => {
+    const [a, b] = await both()
+    const uplink = [...edgeOf(a).uplinks.values()].find(({ gateway }) => gateway.name === 'gw1')
+    const left = (value: number) => {
+      const maps = a.kernel.maps()
+      const state = maps?.pathState.get(uplink?.sid ?? 0)
+      if (!maps || !state) throw new Error('a has a session with gw1')
+      maps.pathState.set(state.handle, { ...state, left: value })
+      a.kernel.emit({ ...noEvent, type: eventType.EVENT_PATH_LEFT, handle: state.handle })
+    }
+    left(1)
+    expect(ways(a, '10.2.0.0')).toBe('gw2')
+    expect(uplink?.usable).toBe(true)
+    // What only gw1 serves still goes there: the packets that come through are better than none.
+    await relist(b, entries().slice(0, 1))
+    await becomes(a, '10.2.0.0', 'gw1')
+    await relist(b, entries())
+    await until('gw2 has b', () => gw2.lookup(1, '10.2.0.0', 24)?.kind === 'peer')
+    await becomes(a, '10.2.0.0', 'gw2')
+    left(0)
+    expect(ways(a, '10.2.0.0')).toBe('gw2')
+    await becomes(a, '10.2.0.0', 'gw1+gw2')
+  })
+
   test('a restarted agent finds the set in the kernel and keeps it', async () => {
     const [a] = await both()
     const before = a.lookup(EDGE_VRF, '10.2.0.0', 24)
@@ -120,6 +145,9 @@ describe('two gateways of one metric', () => {
     await becomes(a, '10.2.0.0', 'gw1')
     const rows = (await a.agent?.status())?.peers.map(({ name, use }) => `${name}: ${use}`)
     expect(rows).toEqual(['gw1: best', 'gw2: standby for gw1'])
+    const metrics = await a.agent?.metrics()
+    expect(metrics).toMatch(/^branchline_gateway_cost\{gateway="gw1"\} 120$/m)
+    expect(metrics).toMatch(/^branchline_gateway_in_use\{gateway="gw2"\} 0$/m)
     // Smoothed over seconds.
     rtt.gw2 = 20
     await becomes(a, '10.2.0.0', 'gw1+gw2')
