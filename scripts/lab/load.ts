@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { Flow } from './flow.ts'
 import type { Stage } from './scenario.ts'
 import { PAIRS } from './steps.ts'
+import { tcpCounters } from './tcp-counters.ts'
 import { hostAddress, TcpTransfer } from './traffic.ts'
-import { until } from './until.ts'
 
 export interface LoadResult {
   readonly sent: number
@@ -91,19 +91,9 @@ function ends(enterprise: string, index: number): [string, string] {
   return index % 2 === 0 ? [one, other] : [other, one]
 }
 
-/** TcpEstabResets and TcpOutRsts (Documentation/networking/snmp_counter.rst) of all hosts. */
+/** Of all hosts. */
 async function resets({ lab }: Stage, enterprises: readonly string[]): Promise<number> {
   const hosts = enterprises.flatMap(enterprise => PAIRS[enterprise] ?? [])
-  const counts = await Promise.all(
-    hosts.map(host =>
-      until(`${host} tells its counters`, 10_000, async () => {
-        const { stdout } = await lab.exec(host, ['nstat', '-asz', 'TcpEstabResets', 'TcpOutRsts'])
-        const [established, sent] = ['TcpEstabResets', 'TcpOutRsts'].map(
-          name => new RegExp(`${name}\\s+(\\d+)`).exec(stdout)?.[1],
-        )
-        return established !== undefined && sent !== undefined && { resets: Number(established) + Number(sent) }
-      }),
-    ),
-  )
-  return counts.reduce((sum, each) => sum + each.resets, 0)
+  const counters = await Promise.all(hosts.map(host => tcpCounters(lab, host)))
+  return counters.reduce((sum, each) => sum + each.resets, 0)
 }
