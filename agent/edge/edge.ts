@@ -11,7 +11,6 @@
 import { type Event as DataplaneEvent, eventType } from '../../schema/abi.gen.ts'
 import type { Subnet } from '../../schema/common.ts'
 import type { GatewayEntry, NodeEvent, NodeState } from '../../schema/node-state.ts'
-import type { RouteMessage } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { edgeSizes } from '../kernel/sizes.ts'
 import { isRevoked } from '../mp/grant.ts'
@@ -22,13 +21,13 @@ import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
 import { PathControl } from '../paths/control.ts'
-import { EdgeTable } from '../routes/edge-table.ts'
+import type { EdgeTable } from '../routes/edge-table.ts'
+import { EdgeRoutes } from './edge-routes.ts'
 import { GatewayList } from './gateway-list.ts'
 import { GatewayQuality } from './gateway-quality.ts'
-import { EDGE_VRF, Lan } from './lan.ts'
+import { Lan } from './lan.ts'
 import { EdgeMtus } from './mtus.ts'
 import { adoptUplinks, snapshotUplinks } from './restart.ts'
-import { routeTarget } from './route-target.ts'
 import { Uplink } from './uplink.ts'
 
 export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
@@ -46,7 +45,7 @@ export class Edge {
   readonly lan: Lan
   readonly gateways: GatewayList
   readonly quality: GatewayQuality
-  readonly table: EdgeTable
+  readonly routes: EdgeRoutes
   readonly #options: EdgeOptions
   readonly #prober: Prober
   readonly #mtus: EdgeMtus
@@ -84,22 +83,32 @@ export class Edge {
     this.lan = new Lan(node)
     this.#prober = new Prober(options.net)
     this.#mtus = new EdgeMtus(node, this.#prober, () => this.uplinks.values())
-    this.paths = new PathControl({ node, prober: this.#prober, quietMs: node.config.timers.probeMs / 2 })
+    this.paths = new PathControl({
+      node,
+      prober: this.#prober,
+      quietMs: node.config.timers.probeMs / 2,
+      // It may have been a gateway's last: whoever else serves its routes takes over now, not at the next look.
+      changed: () => this.#compare(),
+    })
     this.gateways = new GatewayList({
       create: (entry, index) => this.#uplink(entry, index),
       graceMs: node.config.timers.graceMs,
       revoked: gateway => isRevoked(this.identity.trust(), gateway),
-      changed: gateway => this.#reconsider(gateway),
-      gone: gateway => this.#forget(gateway),
+      changed: gateway => this.routes.changed(gateway),
+      gone: gateway => this.routes.forget(gateway),
     })
     this.quality = new GatewayQuality(node, this.gateways, ({ addresses }, path) => {
       if (addresses) this.#prober.probe(addresses.vaddrLocal, addresses.vaddrRemote, path)
     })
-    this.table = new EdgeTable(gateways => this.quality.choice.share(gateways))
+    this.routes = new EdgeRoutes({ node, lan: this.lan, choice: this.quality.choice, uplinks: this.uplinks })
   }
 
   get uplinks(): ReadonlyMap<string, Uplink> {
     return this.gateways.uplinks
+  }
+
+  get table(): EdgeTable {
+    return this.routes.table
   }
 
   async #begin(): Promise<void> {
@@ -165,7 +174,7 @@ export class Edge {
       subnets: () => this.subnets(gateway.node),
       policyVersion: () => POLICY_VERSION,
       report: this.#options.report,
-      onRoutes: (from, message) => this.#onRoutes(from, message),
+      onRoutes: (from, message) => this.routes.told(from.gateway.node, message),
       onState: changed => this.#onUplinkState(changed),
     })
   }
@@ -190,8 +199,7 @@ export class Edge {
       const detail = { prefix, reason: 'outside-grant' }
       this.#options.report({ severity: 'warning', code: 'prefix-refused', message, detail })
     }
-    // A prefix that was local may be a gateway's now, and the other way round.
-    this.#decide(this.table.prefixes())
+    this.routes.decideAll()
   }
 
   #announce(): void {
@@ -203,8 +211,6 @@ export class Edge {
   }
 
   onEvent(event: DataplaneEvent): void {
-    // All that a gateway has may be gone: whoever else serves its routes takes over now, not at the next look.
-    if (event.type === eventType.EVENT_PATH_LEFT) this.#compare()
     this.node.log.debug({ type: event.type, handle: event.handle }, 'dataplane event')
     if (event.type !== eventType.EVENT_PATH_LEFT) return
     this.paths.told(event.handle)
@@ -215,69 +221,18 @@ export class Edge {
     this.gateways.at(arrival.from)?.onPacket(packet, arrival)
   }
 
-  // What gateways tell
-
-  #onRoutes(uplink: Uplink, message: RouteMessage): void {
-    const gateway = uplink.gateway.node
-    switch (message.type) {
-      case 'routes': {
-        const others = message.routes.filter(route => route.owner !== this.node.id)
-        if (message.full) this.table.markStale(gateway)
-        this.#decide(this.table.learn(gateway, others, false))
-        break
-      }
-      case 'unroutes':
-        this.#decide(this.table.forget(gateway, message.prefixes))
-        break
-      case 'end-of-rib':
-        this.#decide(this.table.sweepStale(gateway))
-        break
-      default:
-        return
-    }
-    this.#flush()
-  }
+  // Gateways
 
   #onUplinkState(uplink: Uplink): void {
     if (uplink.state === 'stale') this.table.markStale(uplink.gateway.node)
-    this.#reconsider(uplink.gateway.node)
-    this.#flush()
-  }
-
-  // Which gateways
-
-  #reconsider(gateway: string): void {
-    this.quality.choice.reconsider()
-    this.#decide(this.table.via(gateway))
-  }
-
-  #forget(gateway: string): void {
-    this.quality.choice.forget(gateway)
-    this.#decide(this.table.forget(gateway, this.table.via(gateway)))
+    this.routes.changed(uplink.gateway.node)
     this.#flush()
   }
 
   #compare(): void {
     if (!this.quality.measure()) return
-    this.#decide(this.table.prefixes())
+    this.routes.decideAll()
     this.#flush()
-  }
-
-  #decide(prefixes: Iterable<string>): void {
-    for (const prefix of prefixes) {
-      if (this.lan.owns(prefix)) continue
-      const decision = this.table.best(prefix)
-      if (!decision) {
-        this.node.fib.delete(EDGE_VRF, prefix)
-        continue
-      }
-      this.node.fib.set(
-        EDGE_VRF,
-        prefix,
-        routeTarget(decision, gateway => this.uplinks.get(gateway)?.index),
-      )
-    }
-    this.node.save()
   }
 
   #flush(): void {

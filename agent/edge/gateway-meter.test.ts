@@ -1,85 +1,50 @@
 import { expect, test } from 'vitest'
-import type { PathState } from '../../schema/abi.gen.ts'
-import { zeroPathState } from '../plan/values.ts'
-import { GatewayMeter } from './gateway-meter.ts'
+import type { Figures, Loss } from '../paths/meter.ts'
+import { PathMeter } from '../paths/meter.ts'
+import { GatewayMeter, wayOf } from './gateway-meter.ts'
 
-const path = (change: Partial<PathState>): PathState => ({ ...zeroPathState(), handle: 0x10, ...change })
-const rtt = (ms: number, change: Partial<PathState> = {}) => path({ srttUs: 1000 * ms, ...change })
+const way = (roundTripMs: number | undefined, jitterMs = 0, lost = 0) => ({ roundTripMs, jitterMs, lost })
 
-/** A path that carries 1,000 packets a second each way, of which the given shares are lost. */
-function* busy(handle: number, rttMs: number, lostOut: number, lostIn: number): Generator<PathState, never> {
-  for (let second = 1; ; second++) {
-    const came = (share: number) => BigInt(Math.round(1000 * second * (1 - share)))
-    const sent = BigInt(1000 * second)
-    const told = { toldHighest: sent, toldPackets: came(lostOut) }
-    yield rtt(rttMs, { handle, ...told, rxHighest: sent, rxPackets: came(lostIn) })
-  }
-}
-
-test('round trip and twice the jitter; of several paths the best counts', () => {
+test('round trip, twice the jitter, and 100 ms for each per cent lost; of several paths the best counts', () => {
   const meter = new GatewayMeter()
   meter.take(0, [])
   expect(meter.value).toBeUndefined()
-  meter.take(0, [path({})])
+  meter.take(0, [way(undefined)])
   expect(meter.value).toBeUndefined()
-  meter.take(0, [rtt(40, { jitterUs: 16 * 2500 }), rtt(90, { handle: 0x11 })])
+  meter.take(0, [way(40, 2.5), way(90), way(1, 0, 0.02)])
   expect(meter.value).toBeCloseTo(45)
-  // Until it is smoothed, the newest round trip is what is known.
-  const other = new GatewayMeter()
-  other.take(0, [path({ rttUs: 7000 })])
-  expect(other.value).toBeCloseTo(7)
+  const lossy = new GatewayMeter()
+  lossy.take(0, [way(30, 0, 0.02)])
+  expect(lossy.value).toBeCloseTo(230)
 })
 
 test('is smoothed over time, however often it is asked', () => {
   const after = (everyMs: number) => {
     const meter = new GatewayMeter()
-    meter.take(0, [rtt(20)])
-    for (let now = everyMs; now <= 5000; now += everyMs) meter.take(now, [rtt(120)])
+    meter.take(0, [way(20)])
+    for (let now = everyMs; now <= 5000; now += everyMs) meter.take(now, [way(120)])
     return meter.value
   }
   expect(after(1000)).toBeCloseTo(120 - 100 / Math.E, 6)
   expect(after(100)).toBeCloseTo(after(1000) ?? 0, 6)
 })
 
-test.each([
-  ['out', 0.02, 0],
-  ['in', 0, 0.02],
-])('2 %% loss %s costs 200 ms', (_, out, into) => {
-  const meter = new GatewayMeter()
-  const states = busy(0x10, 30, out, into)
-  for (let now = 0; now < 60_000; now += 1000) meter.take(now, [states.next().value])
-  expect(meter.value).toBeGreaterThan(225)
-  expect(meter.value).toBeLessThan(235)
-})
-
-test('few packets tell nothing of loss, and new keys do not look like one', () => {
-  const meter = new GatewayMeter()
-  meter.take(0, [rtt(30, { toldHighest: 1n, toldPackets: 1n })])
-  meter.take(1000, [rtt(30, { toldHighest: 45n, toldPackets: 2n })])
-  expect(meter.value).toBeCloseTo(30)
-  const states = busy(0x10, 30, 0, 0)
-  for (let now = 2000; now < 4000; now += 1000) meter.take(now, [states.next().value])
-  // Another session of the same paths begins at nothing.
-  const renewed = busy(0x20, 30, 0, 0)
-  for (let now = 4000; now < 8000; now += 1000) meter.take(now, [renewed.next().value])
-  expect(meter.value).toBeLessThan(31)
-})
-
-test('tells when its round trip is an old one', () => {
-  const meter = new GatewayMeter()
-  const fresh = [1, 1, 2, 0].map((probeReplies, second) => {
-    meter.take(1000 * second, [rtt(30, { probeReplies })])
-    return meter.fresh
-  })
-  // The last is of a new session, which begins at nothing.
-  expect(fresh).toEqual([true, false, true, true])
-})
-
 test('begins anew after a silence', () => {
   const meter = new GatewayMeter()
-  meter.take(0, [rtt(30)])
+  meter.take(0, [way(30)])
   meter.reset()
   expect(meter.value).toBeUndefined()
-  meter.take(60_000, [rtt(90)])
+  meter.take(60_000, [way(90)])
   expect(meter.value).toBeCloseTo(90)
+})
+
+test.each<[string, Loss | undefined, Loss | undefined, number]>([
+  ['nothing known', undefined, undefined, 0],
+  ['the worse direction', { packets: 1000, lost: 12 }, { packets: 500, lost: 102 }, 0.2],
+  ['few packets tell nothing', { packets: 49, lost: 40 }, undefined, 0],
+  ['two may be on their way', { packets: 50, lost: 2 }, { packets: 50, lost: 1 }, 0],
+])('loss of a path: %s', (_, out, into, lost) => {
+  const figures = (): Figures => ({ ...new PathMeter().figures('ten'), out, in: into })
+  const timing = { rttMs: 9, srttMs: 8, rttvarMs: 1, jitterMs: undefined }
+  expect(wayOf({ figures, timing })).toEqual({ roundTripMs: 8, jitterMs: 0, lost })
 })

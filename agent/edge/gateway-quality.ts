@@ -1,10 +1,9 @@
 /** How an edge's gateways compare: measured twice a second, chosen by gateway-choice.ts, told to people by the status. */
-import type { PathState } from '../../schema/abi.gen.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
 import { GatewayChoice, type Standing } from './gateway-choice.ts'
 import type { GatewayList } from './gateway-list.ts'
-import { GatewayMeter } from './gateway-meter.ts'
+import { GatewayMeter, wayOf } from './gateway-meter.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface GatewayStatus {
@@ -22,10 +21,12 @@ export class GatewayQuality {
   readonly #node: Node
   readonly #list: GatewayList
   readonly #meters = new WeakMap<Uplink, GatewayMeter>()
-  /** When all paths were last found left, ms, monotonic. */
+  /** When none of the paths was last found to work, ms, monotonic. */
   readonly #failed = new WeakMap<Uplink, number>()
   readonly choice = new GatewayChoice(gateway => this.#standing(gateway))
 
+  /** Probes of all paths that were answered, at the last look. */
+  readonly #replies = new WeakMap<Uplink, number>()
   readonly #ask: (uplink: Uplink, path: number) => void
 
   /** @param ask sends a probe: its answer gives the round trip */
@@ -35,15 +36,20 @@ export class GatewayQuality {
     this.#ask = ask
   }
 
-  /** Twice a second, and when programs leave a path. @returns true when routes must be decided anew */
+  /** Twice a second, and when the condition of a path has changed. @returns true when routes must be decided anew */
   measure(): boolean {
     for (const uplink of this.#list.uplinks.values()) {
       const meter = this.#meterOf(uplink)
-      if (this.#allLeft(uplink)) this.#failed.set(uplink, this.#node.now())
+      const { paths, working } = uplink.paths
+      if (paths.length > 0 && working.length === 0) this.#failed.set(uplink, this.#node.now())
       if (!uplink.usable) meter.reset()
-      else meter.take(this.#node.now(), this.#livePaths(uplink))
+      else
+        meter.take(
+          this.#node.now(),
+          working.map(path => wayOf(path.meter)),
+        )
       // What carries nothing is seldom asked otherwise, and old figures would keep it from carrying something.
-      if (uplink.usable && !meter.fresh) this.#askAll(uplink)
+      if (uplink.usable && !this.#answered(uplink)) this.#askAll(uplink)
     }
     return this.choice.reconsider()
   }
@@ -78,25 +84,17 @@ export class GatewayQuality {
     return meter
   }
 
-  /** The programs sent, heard nothing in return, and would go elsewhere if this gateway had another path (bpf/path/liveness.h). */
-  #allLeft(uplink: Uplink): boolean {
-    const session = this.#node.sessions.get(uplink.sid)
-    return session?.paths.every(({ path }) => this.#node.pathState(handleOf(session.sid, path))?.left === 1) ?? false
+  /** Since the last look. */
+  #answered(uplink: Uplink): boolean {
+    const { maps } = this.#node.dataplane
+    const handles = uplink.paths.paths.map(({ path }) => handleOf(uplink.paths.sid, path))
+    const replies = handles.reduce((sum, handle) => sum + (maps.pathCounters(handle)?.probeReplies ?? 0), 0)
+    const before = this.#replies.get(uplink)
+    this.#replies.set(uplink, replies)
+    return replies !== before
   }
 
   #askAll(uplink: Uplink): void {
-    for (const { path } of this.#node.sessions.get(uplink.sid)?.paths ?? []) this.#ask(uplink, path)
-  }
-
-  #livePaths(uplink: Uplink): PathState[] {
-    const { sessions, config } = this.#node
-    const session = sessions.get(uplink.sid)
-    if (!session) return []
-    return session.paths.flatMap(({ path }) => {
-      const handle = handleOf(session.sid, path)
-      const idleMs = this.#node.pathIdleMs(handle)
-      const live = idleMs !== undefined && idleMs <= config.timers.silentMs
-      return live ? (this.#node.pathState(handle) ?? []) : []
-    })
+    for (const { path } of uplink.paths.paths) this.#ask(uplink, path)
   }
 }

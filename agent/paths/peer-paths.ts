@@ -9,7 +9,7 @@ import type { Node } from '../node/node.ts'
 import type { LiveSession } from '../node/sessions.ts'
 import { Chooser } from './chooser.ts'
 import type { PathChange } from './history.ts'
-import type { Change } from './judge.ts'
+import { type Change, RANK } from './judge.ts'
 import { WatchedPath } from './watched-path.ts'
 
 /** As enum traffic_class orders them. */
@@ -65,6 +65,11 @@ export class PeerPaths {
   /** Some path answers, or has not been silent for long enough to say that it does not. */
   get alive(): boolean {
     return this.#paths.some(({ judge }) => judge.condition !== 'down')
+  }
+
+  /** Those that carry packets as far as is known; a path that was left is not among them until it has proved itself. */
+  get working(): WatchedPath[] {
+    return this.#paths.filter(({ judge }) => RANK[judge.condition] < RANK.left)
   }
 
   /** Packets go by this session from now on. The caller flushes. */
