@@ -24,7 +24,7 @@ import { PathControl } from '../paths/control.ts'
 import type { EdgeTable } from '../routes/edge-table.ts'
 import { EdgeRoutes } from './edge-routes.ts'
 import { GatewayList } from './gateway-list.ts'
-import { GatewayQuality } from './gateway-quality.ts'
+import { CONFIRM_MS, GatewayQuality } from './gateway-quality.ts'
 import { Lan } from './lan.ts'
 import { EdgeMtus } from './mtus.ts'
 import { adoptUplinks, snapshotUplinks } from './restart.ts'
@@ -54,6 +54,7 @@ export class Edge {
   #announced = ''
   #work: Promise<void> = Promise.resolve()
   #timers: { stop(): void }[] = []
+  #confirmation: NodeJS.Timeout | undefined
   #watch: NetworkWatch | undefined
   #closed = false
 
@@ -87,8 +88,7 @@ export class Edge {
       node,
       prober: this.#prober,
       quietMs: node.config.timers.probeMs / 2,
-      // It may have been a gateway's last: whoever else serves its routes takes over now, not at the next look.
-      changed: () => this.#compare(),
+      changed: () => this.#pathChanged(),
     })
     this.gateways = new GatewayList({
       create: (entry, index) => this.#uplink(entry, index),
@@ -229,6 +229,16 @@ export class Edge {
     this.#flush()
   }
 
+  /** It may be a gateway's last that does not work: whoever else serves its routes takes over once that is sure, not at the next look. */
+  #pathChanged(): void {
+    if (this.#closed) return
+    this.#compare()
+    this.#confirmation ??= setTimeout(() => {
+      this.#confirmation = undefined
+      this.#compare()
+    }, CONFIRM_MS + 1)
+  }
+
   #compare(): void {
     if (!this.quality.measure()) return
     this.routes.decideAll()
@@ -250,6 +260,7 @@ export class Edge {
   close(): void {
     this.#closed = true
     for (const timer of this.#timers) timer.stop()
+    clearTimeout(this.#confirmation)
     this.#watch?.close()
     this.#mtus.close()
     this.paths.stop()

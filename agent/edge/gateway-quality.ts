@@ -14,14 +14,18 @@ export interface GatewayStatus {
   inUse: boolean
 }
 
-/** A gateway whose paths all failed works again when they have not done so for so long, ms. */
-const MISTRUST_MS = 5000
+/** A gateway whose paths all failed works again when they have not done so for so long, ms: as far back as its figures look. */
+const MISTRUST_MS = 10_000
+/** Without a working path for so long, ms, a gateway has failed: a path that comes back sooner was left by mistake, or hardly missed. */
+export const CONFIRM_MS = 250
 
 export class GatewayQuality {
   readonly #node: Node
   readonly #list: GatewayList
   readonly #meters = new WeakMap<Uplink, GatewayMeter>()
-  /** When none of the paths was last found to work, ms, monotonic. */
+  /** Since when no path works; ms, monotonic, as all times here. */
+  readonly #brokenSince = new WeakMap<Uplink, number>()
+  /** When the gateway was last found to have failed. */
   readonly #failed = new WeakMap<Uplink, number>()
   readonly choice = new GatewayChoice(gateway => this.#standing(gateway))
 
@@ -41,8 +45,8 @@ export class GatewayQuality {
     for (const uplink of this.#list.uplinks.values()) {
       const meter = this.#meterOf(uplink)
       const { paths, working } = uplink.paths
-      if (paths.length > 0 && working.length === 0) this.#failed.set(uplink, this.#node.now())
-      if (!uplink.usable) meter.reset()
+      this.#confirm(uplink, paths.length > 0 && working.length === 0)
+      if (!uplink.usable || this.#failing(uplink)) meter.reset()
       else
         meter.take(
           this.#node.now(),
@@ -71,11 +75,25 @@ export class GatewayQuality {
       uplink && {
         usable: uplink.usable,
         drained: uplink.gateway.drained || this.#list.leaving(gateway),
-        failing: this.#node.now() - (this.#failed.get(uplink) ?? Number.NEGATIVE_INFINITY) < MISTRUST_MS,
+        failing: this.#failing(uplink),
         metric: uplink.gateway.metric,
         measured: this.#meterOf(uplink).value,
       }
     )
+  }
+
+  #confirm(uplink: Uplink, broken: boolean): void {
+    const now = this.#node.now()
+    const since = broken ? (this.#brokenSince.get(uplink) ?? now) : undefined
+    if (since === undefined) this.#brokenSince.delete(uplink)
+    else {
+      this.#brokenSince.set(uplink, since)
+      if (now - since >= CONFIRM_MS) this.#failed.set(uplink, now)
+    }
+  }
+
+  #failing(uplink: Uplink): boolean {
+    return this.#node.now() - (this.#failed.get(uplink) ?? Number.NEGATIVE_INFINITY) < MISTRUST_MS
   }
 
   #meterOf(uplink: Uplink): GatewayMeter {

@@ -16,9 +16,8 @@ import { until } from '../until.ts'
 
 const ENTERPRISES = ['acme', 'globex']
 const TRANSFERS = 50
-/** An edge looks every probeMs (500) whether its gateway was silent for silentMs (1500), and asks twice before it believes so. */
-const KILL_BAR_MS = 2500
-const SETTLED_MS = 20_000
+const KILL_BAR_MS = 1000
+const SETTLED_MS = 40_000
 /** Counters of packets from edges to other edges; they stand still at a gateway that carries nothing. */
 const CARRIED = ['from-peer-secure', 'from-peer-clear', 'relayed']
 const STILL_MS = 1000
