@@ -97,6 +97,8 @@ enum counter {
 	COUNT_REBUILT,		/* packets that were lost, and came back from parity */
 	COUNT_REBUILT_LATE,	/* of those: came after all, and was not needed any more */
 	COUNT_UNPROTECTED,	/* groups whose parity could not be sent */
+	COUNT_COPY_OUT,		/* of mp-out: the second of a packet that is sent twice */
+	COUNT_COPY_IN,		/* of mp-in: a packet that had come before, by another path, or far too late to tell */
 	COUNTERS,
 };
 

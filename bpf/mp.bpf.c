@@ -66,7 +66,7 @@ static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 	peer = peer_at(j);
 	if (!peer)
 		return DROP(DROP_NOT_OURS);
-	j->handle = choose_path(peer, CLASS_DEFAULT, &state);
+	j->handle = choose_path(peer, CLASS_DEFAULT, 0, 0, &state);
 	return j->handle ? GO_ON : DROP(DROP_NO_PATH);
 }
 
@@ -76,6 +76,32 @@ static __always_inline int send_by(struct __sk_buff *skb, __u32 handle, enum mp_
 	struct path_state *state = path_state_of(handle);
 
 	return state ? encap(skb, handle, type, state) : DROP(DROP_NO_PATH);
+}
+
+/*
+ * A packet for hosts, or what XFRM made of one, whose path was chosen before the kernel cut it: `j->handle`. Of a class whose packets are steered by
+ * themselves each piece is steered now, also away from the path of its SA, which is but a replay domain.
+ */
+static __always_inline int send_piece(struct __sk_buff *skb, struct journey *j)
+{
+	struct session *session = session_of(j->handle);
+	struct peer *peer = session ? peer_of(session->peer) : NULL;
+	const __u8 *inner = reach(skb, L3, sizeof(struct iphdr));
+	struct path_state *state;
+	enum traffic_class class;
+	__u32 handle;
+
+	/* A rekey lies in between: by the session that it was meant for. */
+	if (!peer || !inner || peer->sid != session->sid)
+		return send_by(skb, j->handle, MP_DATA);
+	class = class_of_tos(traffic_class(inner));
+	if (!is_single(steering_word(peer, class)))
+		return send_by(skb, j->handle, MP_DATA);
+	handle = choose_path(peer, class, 0, skb->len - L3, &state);
+	if (!handle)
+		return DROP(DROP_NO_PATH);
+	j->handle = handle;
+	return send_single(skb, peer, class, handle, state);
 }
 
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
@@ -90,7 +116,7 @@ static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (looks_unencrypted(skb, j))
 		return DROP(DROP_PLAINTEXT);
-	return send_by(skb, j->handle, MP_DATA);
+	return send_piece(skb, j);
 }
 
 SEC("tc")
@@ -151,7 +177,7 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 	if (!session_of(skb->mark))
 		return DROP(DROP_NOT_OURS);
 	j->handle = skb->mark;
-	return send_by(skb, j->handle, MP_DATA);
+	return send_piece(skb, j);
 }
 
 SEC("tc")

@@ -21,6 +21,7 @@
 #include "path/window.h"
 #include "path/route.h"
 #include "path/icmp.h"
+#include "path/lane.h"
 
 /* GO_ON: the packet is the session's, was not changed, and never came before. Sets a->handle once the ids make sense. */
 static __always_inline int authenticate(struct __sk_buff *skb, struct arrival *a, struct session **of, struct path_state **at)
@@ -155,6 +156,18 @@ static __always_inline int accept(struct __sk_buff *skb, struct arrival *a, cons
 	return type == MP_PARITY || (a->mp.fec && a->mp.sequence) ? fec_in(skb, a, state) : GO_ON;
 }
 
+/* Of a packet that is sent twice, or protected: false when it has come before. A copy is counted, not dropped: finish() is not meant for it. */
+static __always_inline bool is_first(const struct arrival *a, struct path_state *state)
+{
+	struct bundle *bundle = bundle_of(HANDLE_SID(a->handle));
+
+	if (!bundle || lane_accept(bundle, bpf_ntohl(a->mp.sequence)))
+		return true;
+	__sync_fetch_and_add(&state->rx_late, 1);
+	count(COUNT_COPY_IN);
+	return false;
+}
+
 /* All that is outside of the packet, in a frame of its own: the stack below is needed where it is routed. */
 static __noinline int receive(struct __sk_buff *skb, struct journey *j)
 {
@@ -172,6 +185,8 @@ static __noinline int receive(struct __sk_buff *skb, struct journey *j)
 		report(skb, a, EVENT_NO_SESSION, 0);
 	if (result == GO_ON)
 		result = accept(skb, a, session, state);
+	if (result == GO_ON && a->mp.sequence && !is_first(a, state))
+		return TC_ACT_SHOT;
 	return result == GO_ON ? unpack(skb, j, a, session) : result;
 }
 

@@ -35,6 +35,7 @@ static __noinline int rewrite(struct xdp_md *ctx, struct relay *r, __u64 now, __
 		return shoot(DROP_REWRITE);
 	mp_fill(&mp, MP_DATA, r->handle, r->to, r->tx, now);
 	mp.policy_version = bpf_htonl(r->peer->policy_version);
+	mp.qos |= r->class << MP_CLASS_SHIFT;
 	path_sent(r->tx, length);
 	relay_ttl(to + 1, r->j.family);
 	if (outer_length == sizeof(struct outer6)) {

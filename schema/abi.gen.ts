@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x0f09739cfff39477n
+export const ABI_HASH = 0x8314867c0f2668ben
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -180,8 +180,10 @@ export const counter = {
   COUNT_REBUILT: 28,
   COUNT_REBUILT_LATE: 29,
   COUNT_UNPROTECTED: 30,
+  COUNT_COPY_OUT: 31,
+  COUNT_COPY_IN: 32,
 } as const
-export const COUNTERS = 31
+export const COUNTERS = 33
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -215,6 +217,8 @@ export const counterNames: Readonly<Record<number, string>> = {
   28: 'rebuilt',
   29: 'rebuilt-late',
   30: 'unprotected',
+  31: 'copy-out',
+  32: 'copy-in',
 }
 
 /** enum nexthop_kind */

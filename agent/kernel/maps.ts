@@ -1,5 +1,6 @@
 /** The node's maps by name: descriptors -> the typed `Maps` of the port, and the sums of its per-CPU counters. */
 import {
+  bundleCodec,
   COUNTERS,
   counterNames,
   DROP_REASONS,
@@ -21,7 +22,14 @@ import { KernelError } from './error.ts'
 import type { FibFds } from './fib/memory.ts'
 import { lastHeardReader } from './last-heard.ts'
 import { be32TextCodec } from './map-codecs.ts'
-import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from './named-map.ts'
+import {
+  bundlesBySession,
+  pathConfByHandle,
+  pathStateByHandle,
+  peersByIndex,
+  portsByIfindex,
+  sessionsById,
+} from './named-map.ts'
 import { leftClearer } from './path-left.ts'
 import { countersReader } from './path-reader.ts'
 import type { Maps } from './port.ts'
@@ -38,6 +46,7 @@ export function openMaps(fds: MapFds): Maps {
     peers: peersByIndex(map('peers', u32Codec, peerCodec)),
     pathConf: pathConfByHandle(map('path_conf', u32Codec, pathConfCodec)),
     pathState: pathStateByHandle(map('path_state', u32Codec, pathStateCodec)),
+    bundles: bundlesBySession(map('bundles', u32Codec, bundleCodec)),
     nexthops: map('nexthops', u32Codec, nexthopCodec),
     nexthopSets: map('nexthop_sets', u32Codec, nexthopSetCodec),
     ports: portsByIfindex(map('ports', u32Codec, portCodec)),

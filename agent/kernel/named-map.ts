@@ -4,6 +4,8 @@ import {
   ABI_MAX_PORTS,
   ABI_MP_PATHS,
   ABI_PORT_PROBES,
+  type Bundle,
+  bundleCodec,
   type PathConf,
   type PathState,
   type Peer,
@@ -116,6 +118,15 @@ export function pathConfByHandle(array: KernelMap<number, PathConf>): KernelMap<
 
 export function pathStateByHandle(array: KernelMap<number, PathState>): KernelMap<number, PathState> {
   return pathsByHandle(array, zero(pathStateCodec))
+}
+
+export function bundlesBySession(array: KernelMap<number, Bundle>): KernelMap<number, Bundle> {
+  return new NamedMap(array, {
+    places: sid => [placeOf(sid) >>> 1],
+    nameOf: ({ sid }) => sid,
+    named: (value, sid) => ({ ...value, sid }),
+    empty: zero(bundleCodec),
+  })
 }
 
 function pathsByHandle<V extends { handle: number }>(array: KernelMap<number, V>, empty: V): KernelMap<number, V> {

@@ -7,6 +7,7 @@
  * that they expect (plan/apply.ts), and swallow no others. Addresses are text in canonical form (RFC 5952 for IPv6).
  */
 import type {
+  Bundle,
   Event as DataplaneEvent,
   Flow,
   Nexthop,
@@ -47,6 +48,8 @@ export interface Maps {
   readonly peers: KernelMap<number, Peer>
   readonly pathConf: KernelMap<number, PathConf>
   readonly pathState: KernelMap<number, PathState>
+  /** Session id -> what its paths have in common. */
+  readonly bundles: KernelMap<number, Bundle>
   readonly nexthops: KernelMap<number, Nexthop>
   readonly nexthopSets: KernelMap<number, NexthopSet>
   /** ifindex -> LAN port. */

@@ -16,6 +16,7 @@ export const edgeSizes: MapSizes = {
   sessions: EDGE_PATHS,
   path_conf: EDGE_PATHS,
   path_state: EDGE_PATHS,
+  bundles: EDGE_PATHS / 2,
   peers: 256,
   flows: EDGE_FLOWS,
   // 16,384 routes, 1 MiB for the table and as much for its successor.
@@ -23,7 +24,7 @@ export const edgeSizes: MapSizes = {
   fib: 2 * 2 ** 20,
 }
 
-/** As declared: 51 MB for sessions, paths and peers, 64 MB for a million flows at half load, 75 MB for a million routes. */
+/** As declared: 89 MB for sessions, paths and peers, 64 MB for a million flows at half load, 75 MB for a million routes. */
 export const gatewaySizes: MapSizes = {}
 
 /** One part in so many of the FIB is for roots. */

@@ -57,6 +57,11 @@ export function handleOf(sid: number, path: number): number {
   return (sid | path) >>> 0
 }
 
+/** Whether what paths have in common is kept for a session: it takes two places or more (struct bundle in bpf/abi.h). */
+export function hasBundle(paths: readonly { path: number }[]): boolean {
+  return paths.some(({ path }) => path > 0)
+}
+
 export function sessionResources(session: SessionSpec): Resource[] {
   const { sid, vaddrLocal, vaddrRemote, esp } = session
   const [txKey, rxKey] = [siphashKeyWords(session.tagTx), siphashKeyWords(session.tagRx)]
@@ -78,6 +83,7 @@ export function sessionResources(session: SessionSpec): Resource[] {
       },
     },
   ]
+  if (hasBundle(session.paths)) resources.push({ kind: 'bundle', sid })
   for (const { path, spiIn, spiOut, conf, mtu } of session.paths) {
     const handle = handleOf(sid, path)
     resources.push(

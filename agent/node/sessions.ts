@@ -1,5 +1,5 @@
 /** The MP sessions of one node as resources, with the ids and SPIs that they hold; adoption of those that a former agent left. */
-import { newSpi, type SessionPath, type SessionSpec, sessionResources } from '../mp/session.ts'
+import { hasBundle, newSpi, type SessionPath, type SessionSpec, sessionResources } from '../mp/session.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
 import { SidPool } from './sid-pool.ts'
@@ -117,8 +117,8 @@ export class Sessions {
   /** Takes over a session of the former agent as it stands in the kernel. False when it is not whole. */
   adopt(live: LiveSession): boolean {
     const mine = this.#found.get(live.sid) ?? []
-    // Entry, then state and addresses of each path, then two SAs and a policy.
-    const whole = 1 + live.paths.length * (live.esp ? 5 : 2)
+    // Entry, what its paths have in common, then state and addresses of each path, then two SAs and a policy.
+    const whole = 1 + Number(hasBundle(live.paths)) + live.paths.length * (live.esp ? 5 : 2)
     if (this.#live.has(live.sid) || mine.length !== whole) return false
     for (const resource of mine) this.#reconciler.want(resource)
     for (const { spiIn } of live.paths) this.#spis.add(spiIn)
@@ -160,6 +160,7 @@ function bySession(resources: Iterable<Resource>): Map<number, Resource[]> {
 function handleIn(resource: Resource): number | undefined {
   switch (resource.kind) {
     case 'session':
+    case 'bundle':
       return resource.sid
     case 'path-conf':
     case 'path-state':

@@ -217,6 +217,7 @@ export async function observe(
   for (const [handle, value] of maps.pathConf.entries()) found.push({ kind: 'path-conf', handle, value })
   for (const [handle, { txTag, rxTag }] of maps.pathState.entries())
     found.push({ kind: 'path-state', handle, txTag, rxTag })
+  for (const [sid] of maps.bundles.entries()) found.push({ kind: 'bundle', sid })
   for (const [address, peer] of maps.vaddrs.entries()) found.push({ kind: 'vaddr', address, peer })
   for (const [index, value] of maps.nexthops.entries())
     if (value.kind !== 0) found.push({ kind: 'nexthop', index, value })

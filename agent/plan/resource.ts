@@ -27,6 +27,8 @@ export type Resource =
   /** Created with these and zeros, then owned by the programs. */
   | ({ kind: 'path-state'; handle: number } & Pick<PathState, 'txTag' | 'rxTag'>)
   | { kind: 'path-conf'; handle: number; value: PathConf }
+  /** Created with zeros, then owned by the programs. */
+  | { kind: 'bundle'; sid: number }
   | { kind: 'session'; sid: number; value: Session }
   | { kind: 'vaddr'; address: string; peer: number }
   | { kind: 'peer'; index: number; value: Peer }
@@ -59,7 +61,8 @@ export function keyOf(resource: Resource): string {
     case 'path-conf':
       return `${resource.kind} ${resource.handle}`
     case 'session':
-      return `session ${resource.sid}`
+    case 'bundle':
+      return `${resource.kind} ${resource.sid}`
     case 'vaddr':
       return `vaddr ${resource.address}`
     case 'peer':
@@ -93,6 +96,7 @@ export function stageOf(resource: Resource): number {
     case 'association':
       return resource.value.direction === 'in' ? 1 : 3
     case 'path-state':
+    case 'bundle':
       return 1
     case 'path-conf':
       return 2

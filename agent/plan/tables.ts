@@ -2,7 +2,7 @@
 import { ABI_NEXTHOP_SET_MEMBERS } from '../../schema/abi.gen.ts'
 import type { KernelMap, Maps } from '../kernel/port.ts'
 import type { Resource, ResourceKind } from './resource.ts'
-import { zeroPathState } from './values.ts'
+import { zeroBundle, zeroPathState } from './values.ts'
 
 /** All of one call are of the table's kind. Both throw KernelError at the first entry that fails, the earlier ones done. */
 export interface Table {
@@ -17,6 +17,10 @@ export const tables: Partial<Record<ResourceKind, Table>> = {
   'path-state': table(
     (maps: Maps) => maps.pathState,
     ({ handle, txTag, rxTag }: Of<'path-state'>) => [handle, { ...zeroPathState(), txTag, rxTag }],
+  ),
+  bundle: table(
+    (maps: Maps) => maps.bundles,
+    ({ sid }: Of<'bundle'>) => [sid, zeroBundle()],
   ),
   'path-conf': table(
     (maps: Maps) => maps.pathConf,

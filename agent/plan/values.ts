@@ -1,8 +1,20 @@
 /** Small constructors of ABI values. */
-import { type PathState, pathStateCodec, type Steering, spread, trafficClass } from '../../schema/abi.gen.ts'
+import {
+  type Bundle,
+  bundleCodec,
+  type PathState,
+  pathStateCodec,
+  type Steering,
+  spread,
+  trafficClass,
+} from '../../schema/abi.gen.ts'
 
 export function zeroPathState(): PathState {
   return pathStateCodec.decode(new Uint8Array(pathStateCodec.size))
+}
+
+export function zeroBundle(): Bundle {
+  return bundleCodec.decode(new Uint8Array(bundleCodec.size))
 }
 
 /** Every class alike, on the best path: what a peer has before its paths are measured. @param mask paths, a bit each */

@@ -33,6 +33,7 @@ static __always_inline int burst_write(struct __sk_buff *skb, const struct ethhd
 	bool outer6 = conf->family == FAMILY_IPV6;
 	__u32 length = skb->len - L3;
 	struct ethhdr *frame;
+	enum traffic_class class;
 	struct mp_hdr *to;
 	__u8 tos;
 
@@ -57,8 +58,10 @@ static __always_inline int burst_write(struct __sk_buff *skb, const struct ethhd
 		tos = traffic_class((__u8 *)(to + 1));
 		write_outer4(outer, conf, tos, length);
 	}
+	class = class_of_tos(tos);
 	*to = *mp;
-	skb->priority = queue_of_class(class_of_tos(tos));
+	to->qos = class << MP_CLASS_SHIFT;
+	skb->priority = queue_of_class(class);
 	__builtin_memcpy(frame, eth, 2 * ETH_ALEN);
 	frame->h_proto = outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	return GO_ON;
@@ -101,7 +104,7 @@ __noinline int burst_out(struct __sk_buff *skb, __u32 handle, __u32 segment, con
 static __always_inline void burst_complete(struct __sk_buff *skb, struct mp_hdr *mp, const struct session *session,
 					   struct path_state *state)
 {
-	mp->qos = ask_take(state);
+	mp->qos |= ask_take(state);
 	mp->number = bpf_cpu_to_be64(__sync_fetch_and_add(&state->tx_number, 1) + 1);
 	mp->version_type = MP_VERSION << 4 | MP_DATA;
 	mp->tag = tag(session->tx_key, state->tx_tag, mp, (__u64 *)(mp + 1));

@@ -140,29 +140,21 @@ static __always_inline int leave(struct __sk_buff *skb, __u32 handle, const stru
 
 #define ENCAP_PROTECTED 0x200 /* no verdict: complete, but its group has to know of it before it leaves: fec-out.h */
 
-/* The payload is the IP packet behind the Ethernet header. `state`: of the path, as the caller found it. */
-__noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u8 type, struct path_state *state __nonnull)
+/* Bytes in front of the payload on a path. */
+static __always_inline __u32 headers_length(const struct path_conf *conf)
 {
-	struct session *session = session_of(handle);
-	struct path_conf *conf = path_conf_of(handle);
-	bool inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6), outer6;
+	return MP_HDR_LEN + (conf->family == FAMILY_IPV6 ? sizeof(struct outer6) : sizeof(struct outer4));
+}
+
+/* Into the room that is there, or over other headers of the same length. `length`: of the outer packet. */
+static __always_inline int put_headers(struct __sk_buff *skb, __u32 handle, __u8 type, __u32 sequence, const struct session *session,
+				       const struct path_conf *conf, struct path_state *state, __u32 length, bool protect)
+{
+	enum traffic_class class;
 	struct mp_hdr mp, *to;
-	__u32 length, more;
 	struct peer *peer;
 	__u64 now;
 	__u8 tos;
-
-	if (!session || !conf || conf->family == FAMILY_NONE)
-		return DROP(DROP_NO_PATH);
-	if (skb->gso_size)
-		return DROP(DROP_REWRITE);
-	outer6 = conf->family == FAMILY_IPV6;
-	more = MP_HDR_LEN + (outer6 ? sizeof(struct outer6) : sizeof(struct outer4));
-	length = skb->len - L3 + more;
-	if (length > conf->mtu && type != MP_PROBE)
-		return DROP(DROP_TOO_BIG);
-	if (make_room(skb, inner6, outer6, more))
-		return DROP(DROP_REWRITE);
 
 	/* The clock and the atomics wait for all that is under way: behind them the tag can be computed beside what follows. */
 	now = clock_precise();
@@ -171,7 +163,7 @@ __noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u8 type, struct 
 	peer = peer_of(session->peer);
 	if (peer)
 		mp.policy_version = bpf_htonl(peer->policy_version);
-	if (outer6) {
+	if (conf->family == FAMILY_IPV6) {
 		struct outer6 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
 
 		if (!outer)
@@ -188,12 +180,43 @@ __noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u8 type, struct 
 		tos = traffic_class((__u8 *)(to + 1));
 		write_outer4(outer, conf, tos, length);
 	}
-	if (peer && type == MP_DATA)
-		fec_protect(&mp, peer, session->sid, class_of_tos(tos));
-	mp_write(to, &mp, session, state);
 	/* A probe measures the path: it waits for no queue of ours that others fill. */
-	skb->priority = queue_of_class(type == MP_PROBE ? CLASS_REALTIME : class_of_tos(tos));
-	return mp.fec ? ENCAP_PROTECTED : leave(skb, handle, conf, state, outer6);
+	class = type == MP_PROBE ? CLASS_REALTIME : class_of_tos(tos);
+	skb->priority = queue_of_class(class);
+	if (type != MP_PROBE)
+		mp.qos |= class << MP_CLASS_SHIFT;
+	mp.sequence = bpf_htonl(sequence);
+	if (protect && peer && type == MP_DATA && !sequence)
+		fec_protect(&mp, peer, session->sid, class);
+	mp_write(to, &mp, session, state);
+	return protect && mp.fec ? ENCAP_PROTECTED : GO_ON;
+}
+
+/*
+ * The payload is the IP packet behind the Ethernet header. `state`: of the path, as the caller found it. `sequence`: of lane.h, for a packet that goes twice.
+ * The class's parity gives others theirs.
+ */
+__noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u8 type, __u32 sequence, struct path_state *state __nonnull)
+{
+	struct session *session = session_of(handle);
+	struct path_conf *conf = path_conf_of(handle);
+	bool inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6), outer6;
+	__u32 length, more;
+	int result;
+
+	if (!session || !conf || conf->family == FAMILY_NONE)
+		return DROP(DROP_NO_PATH);
+	if (skb->gso_size)
+		return DROP(DROP_REWRITE);
+	outer6 = conf->family == FAMILY_IPV6;
+	more = headers_length(conf);
+	length = skb->len - L3 + more;
+	if (length > conf->mtu && type != MP_PROBE)
+		return DROP(DROP_TOO_BIG);
+	if (make_room(skb, inner6, outer6, more))
+		return DROP(DROP_REWRITE);
+	result = put_headers(skb, handle, type, sequence, session, conf, state, length, true);
+	return result == GO_ON ? leave(skb, handle, conf, state, outer6) : result;
 }
 
 #endif

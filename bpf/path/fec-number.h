@@ -78,16 +78,6 @@ static __always_inline void fec_number(struct mp_hdr *mp, struct lane *counter, 
 	mp->sequence = bpf_htonl(lane << MP_LANE_SHIFT | number);
 }
 
-static __always_inline bool is_protected(const struct peer *peer, enum traffic_class class)
-{
-	return peer->steering[class & (CLASSES - 1)].fec;
-}
-
-static __always_inline bool any_protected(const struct peer *peer)
-{
-	return is_protected(peer, 0) || is_protected(peer, 1) || is_protected(peer, 2) || is_protected(peer, 3);
-}
-
 /* For a packet of a class that is protected: its sequence and code. Sessions of one path have no lanes. */
 static __always_inline void fec_protect(struct mp_hdr *mp, const struct peer *peer, __u32 sid, enum traffic_class class)
 {

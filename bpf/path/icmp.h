@@ -222,7 +222,7 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	peer = peer_of(nexthop->target);
 	if (!peer)
 		return TC_ACT_SHOT;
-	return hand_to_peer(skb, peer, nexthop->flags & NH_F_SECURE, 0);
+	return hand_to_peer(skb, j, peer, nexthop->flags & NH_F_SECURE, 0);
 }
 
 /*

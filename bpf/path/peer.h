@@ -5,22 +5,109 @@
 
 #include "burst.h"
 #include "fec-out.h"
-#include "steer.h"
+#include "lane.h"
+#include "spread.h"
+#include "twice.h"
+
+/* Handle and state of the path for the peer's next packet; 0: none usable. `flow`, `length`: as for spread_path. */
+static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_class class, __u32 flow, __u32 length, struct path_state **at)
+{
+	union peer_word now = peer_word(peer);
+	union steering_word by = steering_word(peer, class);
+	__u32 best = by.is.best < MP_PATHS && now.is.mask >> by.is.best & 1 ? by.is.best : now.is.best;
+	__u32 handle = now.is.sid | (best & (MP_PATHS - 1));
+
+	*at = path_state_of(handle);
+	if (by.is.mode == SPREAD_FLOWS || (by.is.mode == SPREAD_PACKETS && length)) {
+		__u32 spread = spread_path(peer, class, flow, length);
+
+		if (spread) {
+			*at = path_state_of(spread);
+			return *at ? spread : 0;
+		}
+	}
+	if (now.is.mask >> best & 1 && *at && path_fine(*at))
+		return handle;
+	handle = search_path(now.is.sid, (__u32)now.is.mask << 16 | by.is.mask, (by.is.second & (MP_PATHS - 1)) << 8 | (best & (MP_PATHS - 1)));
+	*at = path_state_of(handle);
+	return *at ? handle : 0;
+}
+
+/* Whether each packet of the class is steered by itself, so that it may not leave as part of a larger one. */
+static __always_inline bool is_single(union steering_word by)
+{
+	return by.is.mode == SPREAD_PACKETS || by.is.mode == SPREAD_TWICE || by.is.fec;
+}
+
+/* Another live path of the class beside `handle`; 0: there is none. */
+static __always_inline __u32 other_path(const struct peer *peer, union steering_word by, __u32 handle)
+{
+	__u32 mask = peer_word(peer).is.mask & by.is.mask & ~(1U << HANDLE_PATH(handle));
+	__u32 second = by.is.second & (MP_PATHS - 1), other;
+
+	if (!mask)
+		return 0;
+	other = search_path(HANDLE_SID(handle), mask << 16 | mask, second << 8 | second);
+	return other && look_at(other) == LOOKED_ALIVE ? other : 0;
+}
+
+/* A single packet of a class whose packets go twice. GO_ON: nothing was done, since the session numbers nothing. */
+__noinline int send_twice(struct __sk_buff *skb, const struct peer *peer __nonnull, __u32 class, __u32 handle)
+{
+	union steering_word by = steering_word(peer, class & (CLASSES - 1));
+	__u32 sequence = next_sequence(HANDLE_SID(handle)), other;
+	struct path_state *state = path_state_of(handle);
+	int result = GO_ON;
+
+	if (!sequence || !state)
+		return GO_ON;
+	other = other_path(peer, by, handle);
+	if (other)
+		result = encap_twice(skb, handle, other, sequence);
+	return result == GO_ON ? encap_one(skb, handle, MP_DATA, sequence, state) : result;
+}
+
+/* A packet that is single and complete, by the path chosen for it and maybe a second. */
+static __always_inline int send_single(struct __sk_buff *skb, const struct peer *peer, enum traffic_class class, __u32 handle,
+				       struct path_state *state)
+{
+	int result = steering_word(peer, class).is.mode == SPREAD_TWICE ? send_twice(skb, peer, class, handle) : GO_ON;
+
+	return result == GO_ON ? encap(skb, handle, MP_DATA, state) : result;
+}
+
+/* Any 32 bits that are the same for all packets of a flow. */
+static __always_inline __u32 flow_bits(const struct flow_key *key)
+{
+	const __u32 *src = (const __u32 *)key->src, *dst = (const __u32 *)key->dst;
+	__u32 bits = mix(*(const __u32 *)&key->sport ^ key->proto);
+
+	bits = mix(bits ^ src[0] ^ src[2]) ^ src[1] ^ src[3];
+	return mix(mix(bits ^ dst[0] ^ dst[2]) ^ dst[1] ^ dst[3]);
+}
 
 /*
  * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now; one that is to be cut, or lacks its
- * checksum, becomes MP as it is and is completed later (burst.h), or goes to mp0 where that is not possible. Secure ones go to ipsec0
- * for XFRM. The mark carries the handle there, through XFRM, and over mp0 and mp1.
+ * checksum, becomes MP as it is and is completed later (burst.h), or goes to mp0 where that is not possible, or where its pieces are to be steered
+ * each by itself. Secure ones go to ipsec0 for XFRM. The mark carries the handle there, through XFRM, and over mp0 and mp1.
+ * ENCAP_PROTECTED: with the handle in the mark.
  */
-__noinline int hand_to_peer(struct __sk_buff *skb, const struct peer *peer __nonnull, bool secure, __u32 segment)
+__noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnull, const struct peer *peer __nonnull, bool secure, __u32 segment)
 {
 	struct node_config *config = node_config();
+	const __u8 *inner = reach(skb, L3, sizeof(struct iphdr));
+	enum traffic_class class = inner ? class_of_tos(traffic_class(inner)) : CLASS_DEFAULT;
+	union steering_word by = steering_word(peer, class);
+	bool whole = secure || skb->gso_size || checksum_pending(skb);
 	struct path_state *state;
-	__u32 handle = choose_path(peer, CLASS_DEFAULT, &state);
+	__u32 handle, flow = 0;
 	int result;
 
 	if (!config || (secure && (!(peer->flags & PEER_F_ESP) || !config->ipsec_ifindex)))
 		return DROP(DROP_NO_ESP);
+	if (by.is.mode == SPREAD_FLOWS)
+		flow = flow_bits(&j->key);
+	handle = choose_path(peer, class, flow, whole ? 0 : skb->len - L3, &state);
 	if (!handle || !state)
 		return DROP(DROP_NO_PATH);
 	if (secure) {
@@ -29,16 +116,28 @@ __noinline int hand_to_peer(struct __sk_buff *skb, const struct peer *peer __non
 		return bpf_redirect_neigh(config->ipsec_ifindex, NULL, 0, 0);
 	}
 	count(COUNT_TO_PEER_CLEAR);
-	if (!skb->gso_size && !checksum_pending(skb))
-		return encap(skb, handle, MP_DATA, state);
-	/* The pieces of a burst have no sequence; on mp1 they are single packets. */
-	if (!any_protected(peer) || !is_protected(peer, class_at_l3(skb))) {
-		result = burst_out(skb, handle, segment, peer);
-		if (result != GO_ON)
-			return result;
+	if (!whole) {
+		result = by.is.mode == SPREAD_TWICE ? send_twice(skb, peer, class, handle) : GO_ON;
+		if (result == GO_ON)
+			result = encap_one(skb, handle, MP_DATA, 0, state);
+		if (result == ENCAP_PROTECTED)
+			skb->mark = handle;
+		return result;
 	}
+	/* The pieces of a burst have no sequence and one path; on mp1 they are single packets. */
+	result = is_single(by) ? GO_ON : burst_out(skb, handle, segment, peer);
+	if (result != GO_ON)
+		return result;
 	skb->mark = handle;
 	return bpf_redirect(config->mp0_ifindex, 0);
+}
+
+/* The same, whose frame is gone when a group's parity needs the stack. */
+static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct journey *j, const struct peer *peer, bool secure, __u32 segment)
+{
+	int result = hand_over(skb, j, peer, secure, segment);
+
+	return result == ENCAP_PROTECTED ? fec_out(skb, skb->mark) : result;
 }
 
 #endif

@@ -24,6 +24,7 @@ struct relay {
 	struct path_conf *came, *leaves;
 	struct path_state *rx, *tx;
 	struct peer *peer;
+	enum traffic_class class;
 	__u32 handle;			/* path it leaves by */
 	__u32 length;			/* of the outer packet */
 	struct ethhdr eth;		/* for the next hop */
@@ -139,6 +140,7 @@ static __always_inline bool relay_inner(struct relay *r, struct frame f, __u32 o
 			return PASS;
 		j->family = FAMILY_IPV4;
 		j->ttl = ip->ttl;
+		r->class = class_of_tos(ip->tos);
 		map_ipv4(j->key.src, ip->saddr);
 		map_ipv4(j->key.dst, ip->daddr);
 		if (ip->daddr == r->from->vaddr_local || ip->saddr == config->vaddr || is_link_scope(j))
@@ -152,6 +154,7 @@ static __always_inline bool relay_inner(struct relay *r, struct frame f, __u32 o
 			return PASS;
 		j->family = FAMILY_IPV6;
 		j->ttl = ip->hop_limit;
+		r->class = class_of_tos(traffic_class(inner));
 		__builtin_memcpy(j->key.src, &ip->saddr, 16);
 		__builtin_memcpy(j->key.dst, &ip->daddr, 16);
 		return is_link_scope(j) ? PASS : relay_l4(j, ip->nexthdr, ip + 1, f.end);
@@ -163,14 +166,18 @@ static __always_inline bool relay_inner(struct relay *r, struct frame f, __u32 o
 static __always_inline bool relay_onward(struct relay *r, const struct node_config *config)
 {
 	struct nexthop *nexthop = flow_nexthop(&r->j, config);
+	union steering_word by;
 	__u32 outer, length;
 
 	if (!nexthop || nexthop->kind != NH_PEER || nexthop->flags & NH_F_SECURE || nexthop->target == r->j.peer || r->j.ttl <= 1)
 		return PASS;
 	r->peer = peer_of(nexthop->target);
-	if (!r->peer || r->j.length > r->peer->mtu_clear || any_protected(r->peer))
+	if (!r->peer || r->j.length > r->peer->mtu_clear)
 		return PASS;
-	r->handle = choose_path(r->peer, CLASS_DEFAULT, &r->tx);
+	by = steering_word(r->peer, r->class);
+	if (is_single(by))
+		return PASS;
+	r->handle = choose_path(r->peer, r->class, by.is.mode == SPREAD_FLOWS ? flow_bits(&r->j.key) : 0, 0, &r->tx);
 	r->to = session_of(r->handle);
 	r->leaves = path_conf_of(r->handle);
 	if (!r->to || !r->leaves || !r->tx || r->leaves->family == FAMILY_NONE)

@@ -12,6 +12,31 @@
 #include "liveness.h"
 #include "session.h"
 
+/* One load each, see abi.h: with one session's id and another's paths, a packet would be lost. */
+union peer_word {
+	__u64 word;
+	struct {
+		__u32 sid;
+		__u16 mask;
+		__u8 best, flags;
+	} is;
+};
+
+union steering_word {
+	__u64 word;
+	struct steering is;
+};
+
+static __always_inline union peer_word peer_word(const struct peer *peer)
+{
+	return (union peer_word){ .word = *(const volatile __u64 *)peer };
+}
+
+static __always_inline union steering_word steering_word(const struct peer *peer, enum traffic_class class)
+{
+	return (union steering_word){ .word = *(const volatile __u64 *)&peer->steering[class] };
+}
+
 enum looked {
 	LOOKED_DEAD,
 	LOOKED_ALIVE,
@@ -99,29 +124,6 @@ __noinline __u32 search_path(__u32 sid, __u32 paths, __u32 ids)
 	if (taken == MP_PATHS)
 		taken = usable >> (ids & (MP_PATHS - 1)) & 1 ? ids & (MP_PATHS - 1) : lowest(usable);
 	return sid | taken;
-}
-
-/* Handle and state of the path for the peer's next packet of a class; 0: none usable. */
-static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_class class, struct path_state **at)
-{
-	/* One load each, see abi.h: with one session's id and another's paths, a packet would be lost. */
-	union {
-		__u64 word;
-		struct { __u32 sid; __u16 mask; __u8 best, flags; } is;
-	} now = { .word = *(const volatile __u64 *)peer };
-	union {
-		__u64 word;
-		struct steering is;
-	} by = { .word = *(const volatile __u64 *)&peer->steering[class] };
-	__u32 best = by.is.best < MP_PATHS && now.is.mask >> by.is.best & 1 ? by.is.best : now.is.best;
-	__u32 handle = now.is.sid | (best & (MP_PATHS - 1));
-
-	*at = path_state_of(handle);
-	if (now.is.mask >> best & 1 && *at && path_fine(*at))
-		return handle;
-	handle = search_path(now.is.sid, (__u32)now.is.mask << 16 | by.is.mask, (by.is.second & (MP_PATHS - 1)) << 8 | (best & (MP_PATHS - 1)));
-	*at = path_state_of(handle);
-	return *at ? handle : 0;
 }
 
 #endif

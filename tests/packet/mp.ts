@@ -67,21 +67,32 @@ export function dissect(frame: Bytes): { header: MpHdr; ip: Bytes; udp: Bytes; p
 /** Without the Ethernet header, which is the neighbour's to write: redirect_neigh throws this one away. */
 export const ipOf = (frame: Bytes) => frame.subarray(14)
 
-/** The IP packet that must leave with `inner` on a path of the rig: all but the timestamp, which is taken from the one that did leave. */
+/** The code points of the classes 1 to 3 (RFC 4594, 5865, 8622); all others are 0. */
+const CODE_POINTS = [[], [46, 44, 40, 48, 56], [34, 36, 38, 26, 28, 30, 18, 20, 22, 16, 24, 32], [8, 10, 12, 14, 1]]
+
+export const classOfTos = (tos: number) =>
+  Math.max(
+    0,
+    CODE_POINTS.findIndex(points => points.includes(tos >> 2)),
+  )
+
+/** The IP packet that must leave with `inner` on a path of the rig, its class that of `tos`: all but the timestamp, which is taken from the one that did leave. */
 export function carried(
   left: Bytes,
   handle: number,
   inner: Bytes,
-  change: Pick<MpFields, 'type' | 'number' | 'qos' | 'policyVersion'> & { tos?: number } = {},
+  change: Pick<MpFields, 'type' | 'number' | 'qos' | 'policyVersion' | 'sequence'> & { tos?: number } = {},
 ): Bytes {
   const { local, remote } = WAN[handle & 1 ? 6 : 4]
-  const { tos = 0, ...fields } = change
+  const { tos = 0, qos = 0, ...fields } = change
+  const { type = mpType.MP_DATA } = fields
   const header = {
     session: (handle & ~15) === OTHER_SID ? 0x800 : REMOTE_SID,
     path: handle & 1,
     policyVersion: 4,
     timestampUs: dissect(left).header.timestampUs,
     key: NODE_KEY,
+    qos: type === mpType.MP_DATA ? (classOfTos(tos) << 6) | qos : qos,
     ...fields,
   }
   return ipOf(outer({ src: local, dst: remote, tos }, mp(header, inner)))

@@ -9,6 +9,7 @@ import {
   ABI_MAX_PORTS,
   ABI_MP_PATHS,
   ABI_PORT_PROBES,
+  bundleCodec,
   counterNames,
   dropReasonNames,
   type Event,
@@ -24,7 +25,14 @@ import {
 import { type Codec, u32Codec } from '../../../schema/codec.ts'
 import { KernelError } from '../error.ts'
 import { be32TextCodec } from '../map-codecs.ts'
-import { pathConfByHandle, pathStateByHandle, peersByIndex, portsByIfindex, sessionsById } from '../named-map.ts'
+import {
+  bundlesBySession,
+  pathConfByHandle,
+  pathStateByHandle,
+  peersByIndex,
+  portsByIfindex,
+  sessionsById,
+} from '../named-map.ts'
 import { countersOf } from '../path-counters.ts'
 import type { Adoption, Dataplane, FlowEntry, FlowTable, Hook, Maps, ProgramInfo, SweepResult } from '../port.ts'
 import { hooksFor } from '../programs.ts'
@@ -55,6 +63,7 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
     peers: peersByIndex(array('peers', ABI_MAX_PEERS, peerCodec)),
     pathConf: pathConfByHandle(array('path_conf', ABI_MAX_PATHS, pathConfCodec)),
     pathState: pathStateByHandle(array('path_state', ABI_MAX_PATHS, pathStateCodec)),
+    bundles: bundlesBySession(array('bundles', ABI_MAX_PATHS / 2, bundleCodec)),
     nexthops: array('nexthops', ABI_MAX_NEXTHOPS, nexthopCodec),
     nexthopSets: array('nexthop_sets', ABI_MAX_NEXTHOP_SETS, nexthopSetCodec),
     ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
