@@ -62,7 +62,7 @@ export class PathJudge {
   condition: Condition = 'good'
   /** Of the condition; empty while it is good. */
   reason = ''
-  sinceMs = 0
+  sinceMs: number | undefined
 
   /** @param silentMs a path that did not answer for so long is down, if not earlier */
   constructor(silentMs: number) {
@@ -71,6 +71,7 @@ export class PathJudge {
 
   /** @returns what changed, if anything did */
   look(look: Look): Change | undefined {
+    this.sinceMs ??= look.nowMs
     const found = this.#found(look)
     if (found.to === 'good') return this.#better(look.nowMs)
     if (found.to === 'suspect') {

@@ -2,7 +2,7 @@
  * The paths to one peer: looks at those that are due, and tells the programs which to use. They belong to the peer, not to a session: what was learned
  * of a path is true of the next session's path over the same link.
  */
-import type { PathConf, Steering } from '../../schema/abi.gen.ts'
+import { type PathConf, type Steering, spread } from '../../schema/abi.gen.ts'
 import type { Prober } from '../mp/prober.ts'
 import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
@@ -17,6 +17,8 @@ export const CLASSES = ['default', 'realtime', 'transactional', 'bulk'] as const
 
 /** Figures of paths are compared so often, ms; what fails is left at once. */
 const COMPARE_MS = 500
+/** Delays that differ by less, or by less than a fifth, are the same. */
+const LEAST_CHANGE_US = 500
 
 export interface Followed {
   /** Of the peers map. */
@@ -125,7 +127,24 @@ export class PeerPaths {
   #compare(): void {
     const before = JSON.stringify(this.#words)
     this.steer()
-    if (JSON.stringify(this.#words) !== before) this.#flush()
+    const told = this.#words.some(({ mode }) => mode === spread.SPREAD_PACKETS) && this.#tellDelays()
+    if (told || JSON.stringify(this.#words) !== before) this.#flush()
+  }
+
+  /** Who sends each packet where it arrives first must know how long the ways are. @returns true when one has changed */
+  #tellDelays(): boolean {
+    const { node } = this.#context
+    let told = false
+    for (const { path, usualRttMs } of this.#paths) {
+      const handle = handleOf(this.#sid, path)
+      const conf = node.pathConf(handle)
+      if (!conf || usualRttMs === undefined) continue
+      const delayUs = Math.round((usualRttMs * 1000) / 2)
+      if (Math.abs(delayUs - conf.delayUs) <= Math.max(LEAST_CHANGE_US, conf.delayUs / 5)) continue
+      node.setPathConf(handle, { ...conf, delayUs })
+      told = true
+    }
+    return told
   }
 
   /** Has paths looked at the next time, all or one: something is known to have changed. */

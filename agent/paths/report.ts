@@ -30,7 +30,7 @@ function reportOf(paths: PeerPaths, watched: WatchedPath, nowMs: number): PathRe
     link,
     condition: judge.condition,
     reason: judge.reason,
-    forMs: Math.max(0, nowMs - judge.sinceMs),
+    forMs: Math.max(0, nowMs - (judge.sinceMs ?? nowMs)),
     returnsInMs: judge.waitMs(nowMs) ?? null,
     rttMs: srttMs ?? null,
     jitterMs: jitterMs ?? null,

@@ -108,6 +108,11 @@ export class WatchedPath {
     return srttMs + 4 * (rttvarMs ?? srttMs / 2) + PATIENCE_MORE_MS
   }
 
+  /** Round trip without queues, as far as it can be known, ms. */
+  get usualRttMs(): number | undefined {
+    return this.#usual.ms
+  }
+
   /** For the choice among paths. @param mbps that it carries; undefined: unknown */
   choosable(mbps: number | undefined): Choosable {
     const { srttMs = UNKNOWN_RTT_MS, jitterMs = 0 } = this.meter.timing
@@ -137,7 +142,7 @@ export class WatchedPath {
   }
 
   #pacing(nowMs: number, { choice, metered, probeMs }: Surroundings, busy: boolean): Pacing {
-    const { condition, sinceMs } = this.judge
+    const { condition, sinceMs = nowMs } = this.judge
     return { condition, forMs: nowMs - sinceMs, busy, choice, metered, probeMs }
   }
 

@@ -25,6 +25,7 @@ export interface StationSpec {
   timers?: AgentConfigInput['timers']
   /** What the configuration says of the links beside name and interface. */
   links?: { inet?: LinkStatement; lte?: LinkStatement }
+  classes?: AgentConfigInput['classes']
   /** Threads for a gateway's handshakes; 0, the default: none. */
   workers?: number
 }
@@ -78,6 +79,7 @@ export class Station {
         { name: 'inet', interface: 'wan0', ...this.#spec.links?.inet },
         ...(this.#spec.lte ? [{ name: 'lte', interface: 'wan1', ...this.#spec.links?.lte }] : []),
       ],
+      classes: this.#spec.classes,
       lan: this.#spec.lan ? [{ interface: 'lan0' }] : [],
       handshake: { workers: this.#spec.workers ?? 0 },
       timers: { probeMs: 100, silentMs: 500, handshakeRetryMs: 200, graceMs: 200, ...this.#spec.timers },

@@ -1,16 +1,19 @@
 /** Topology: edge a with two WAN links (path 0 inet, path 1 lte), each a path to gateway gw1. Real agents on fake kernels; only probes are on the paths. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { trafficClass } from '../../schema/abi.gen.ts'
+import { spread, trafficClass } from '../../schema/abi.gen.ts'
 import { Anchor, gatewayEntry } from '../identities.ts'
-import { Simulation, type Station, until } from './branches.ts'
+import { Simulation, type Station, type StationSpec, until } from './branches.ts'
 
 let simulation: Simulation
 let gw: Station
 let a: Station
 
-beforeEach(async () => {
+beforeEach(() => start({}))
+
+async function start(change: Partial<StationSpec>, rttMs = (_path: number) => 1): Promise<void> {
   const anchor = new Anchor()
   simulation = new Simulation()
+  simulation.world.rttMs = (_from, _to, path) => rttMs(path)
   const node = anchor.gateway('gw1', '100.64.0.0/18')
   const acme = anchor.enterprise('acme', 'esp')
   gw = await simulation.add({ name: 'gw1', node, wan: '192.0.2.1' })
@@ -21,11 +24,12 @@ beforeEach(async () => {
     wan: '192.0.2.11',
     lte: '198.51.100.11',
     lan: '10.1.0.1/24',
+    ...change,
   })
   for (const station of simulation.stations) await station.start()
   await until('a is up', () => a.up)
   await until('both paths measured', () => conditions(a).every(({ replies }) => replies > 2))
-})
+}
 
 afterEach(() => simulation[Symbol.asyncDispose]())
 
@@ -137,6 +141,26 @@ describe('an edge with two links', () => {
     await until('renewed', () => sessions().every(([sid]) => sid !== old))
     expect(words(a)).toEqual({ mask: 2, best: 1 })
   })
+})
+
+test('each packet where it arrives first: the programs know mode, rates, delays and how long to hold back', async () => {
+  await simulation[Symbol.asyncDispose]()
+  const rates = { upMbps: 10, downMbps: 10 }
+  const links = { inet: rates, lte: rates }
+  await start({ links, classes: { default: { spread: 'packets' } } }, path => (path === 0 ? 10 : 60))
+  const maps = a.kernel.maps()
+  const confs = () =>
+    maps?.pathConf
+      .entries()
+      .toSorted(([one], [two]) => one - two)
+      .map(([, { rate, delayUs }]) => ({ rate, delayUs }))
+  await until('delays told', () => confs()?.every(({ delayUs }) => delayUs > 0) ?? false)
+  expect(confs()).toEqual([
+    { rate: 1250, delayUs: 5000 },
+    { rate: 1250, delayUs: 30_000 },
+  ])
+  const word = maps?.peers.entries()[0]?.[1].steering[trafficClass.CLASS_DEFAULT]
+  expect(word).toMatchObject({ mode: spread.SPREAD_PACKETS, mask: 3, playoutMs: 25 })
 })
 
 test('a gateway leaves an edge’s path too', async () => {
