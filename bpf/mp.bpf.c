@@ -101,7 +101,9 @@ static __always_inline int send_piece(struct __sk_buff *skb, struct journey *j)
 	if (!handle)
 		return DROP(DROP_NO_PATH);
 	j->handle = handle;
-	return send_single(skb, peer, class, handle, state);
+	if (steering_word(peer, class).is.mode == SPREAD_TWICE)
+		return send_twice(skb, peer, handle);
+	return encap(skb, handle, MP_DATA, state);
 }
 
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)

@@ -33,6 +33,8 @@ static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_c
 	return *at ? handle : 0;
 }
 
+#define GO_TWICE 0x201 /* no verdict */
+
 /* Whether each packet of the class is steered by itself, so that it may not leave as part of a larger one. */
 static __always_inline bool is_single(union steering_word by)
 {
@@ -51,29 +53,21 @@ static __always_inline __u32 other_path(const struct peer *peer, union steering_
 	return other && look_at(other) == LOOKED_ALIVE ? other : 0;
 }
 
-/* A single packet of a class whose packets go twice. GO_ON: nothing was done, since the session numbers nothing. */
-__noinline int send_twice(struct __sk_buff *skb, const struct peer *peer __nonnull, __u32 class, __u32 handle)
+/* A packet that is single and complete, of a class whose packets go twice; by `handle` and another path where there is one. */
+__noinline int send_twice(struct __sk_buff *skb, const struct peer *peer __nonnull, __u32 handle)
 {
-	union steering_word by = steering_word(peer, class & (CLASSES - 1));
-	__u32 sequence = next_sequence(HANDLE_SID(handle)), other;
+	union steering_word by = steering_word(peer, class_at_l3(skb) & (CLASSES - 1));
+	__u32 sequence = next_sequence(HANDLE_SID(handle)), other = 0;
 	struct path_state *state = path_state_of(handle);
 	int result = GO_ON;
 
-	if (!sequence || !state)
-		return GO_ON;
-	other = other_path(peer, by, handle);
+	if (!state)
+		return DROP(DROP_NO_PATH);
+	if (sequence)
+		other = other_path(peer, by, handle);
 	if (other)
 		result = encap_twice(skb, handle, other, sequence);
 	return result == GO_ON ? encap_one(skb, handle, MP_DATA, sequence, state) : result;
-}
-
-/* A packet that is single and complete, by the path chosen for it and maybe a second. */
-static __always_inline int send_single(struct __sk_buff *skb, const struct peer *peer, enum traffic_class class, __u32 handle,
-				       struct path_state *state)
-{
-	int result = steering_word(peer, class).is.mode == SPREAD_TWICE ? send_twice(skb, peer, class, handle) : GO_ON;
-
-	return result == GO_ON ? encap(skb, handle, MP_DATA, state) : result;
 }
 
 /* Any 32 bits that are the same for all packets of a flow. */
@@ -90,7 +84,7 @@ static __always_inline __u32 flow_bits(const struct flow_key *key)
  * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now; one that is to be cut, or lacks its
  * checksum, becomes MP as it is and is completed later (burst.h), or goes to mp0 where that is not possible, or where its pieces are to be steered
  * each by itself. Secure ones go to ipsec0 for XFRM. The mark carries the handle there, through XFRM, and over mp0 and mp1.
- * ENCAP_PROTECTED: with the handle in the mark.
+ * ENCAP_PROTECTED, GO_TWICE: not done yet, and the handle is in the mark.
  */
 __noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnull, const struct peer *peer __nonnull, bool secure, __u32 segment)
 {
@@ -117,10 +111,8 @@ __noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnul
 	}
 	count(COUNT_TO_PEER_CLEAR);
 	if (!whole) {
-		result = by.is.mode == SPREAD_TWICE ? send_twice(skb, peer, class, handle) : GO_ON;
-		if (result == GO_ON)
-			result = encap_one(skb, handle, MP_DATA, 0, state);
-		if (result == ENCAP_PROTECTED)
+		result = by.is.mode == SPREAD_TWICE ? GO_TWICE : encap_one(skb, handle, MP_DATA, 0, state);
+		if (result == GO_TWICE || result == ENCAP_PROTECTED)
 			skb->mark = handle;
 		return result;
 	}
@@ -132,11 +124,13 @@ __noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnul
 	return bpf_redirect(config->mp0_ifindex, 0);
 }
 
-/* The same, whose frame is gone when a group's parity needs the stack. */
+/* The same to its end: the frame above is gone when parity or a copy needs the stack. */
 static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct journey *j, const struct peer *peer, bool secure, __u32 segment)
 {
 	int result = hand_over(skb, j, peer, secure, segment);
 
+	if (result == GO_TWICE)
+		return send_twice(skb, peer, skb->mark);
 	return result == ENCAP_PROTECTED ? fec_out(skb, skb->mark) : result;
 }
 
