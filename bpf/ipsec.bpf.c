@@ -72,7 +72,8 @@ static __always_inline int give_link_header(struct __sk_buff *skb)
 	return GO_ON;
 }
 
-static __always_inline int decrypted(struct __sk_buff *skb, struct journey *j)
+/* GO_ON: to be routed. In a frame of its own: the stack below is needed where the packet is routed. */
+static __noinline int decrypted(struct __sk_buff *skb, struct journey *j)
 {
 	struct bpf_xfrm_info info = {};
 	struct session *session;
@@ -98,17 +99,21 @@ static __always_inline int decrypted(struct __sk_buff *skb, struct journey *j)
 	j->stamp = stamp_of_priority(skb->priority);
 	skb->priority = 0;
 	j->key.vrf = session->vrf;
-	return route(skb, j);
+	return GO_ON;
 }
 
 SEC("tc")
 int ipsec_ingress(struct __sk_buff *skb)
 {
 	struct journey j = {};
+	int result;
 
 	if (!is_ip(ethertype_of(skb)))
 		return TCX_NEXT;
-	return answer(skb, &j, finish(skb, decrypted(skb, &j), j.handle));
+	result = decrypted(skb, &j);
+	if (result == GO_ON)
+		result = route(skb, &j);
+	return answer(skb, &j, finish(skb, result, j.handle));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
