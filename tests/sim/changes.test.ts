@@ -89,7 +89,9 @@ describe('gateways of an edge', () => {
     const node = gatewayNodes[0]
     if (!node) throw new Error('gw1 is needed')
     await start({ name: 'gw1-again', node, wan: '192.0.2.1' })
-    await until('over gw1 again', () => target()?.kind === 'peer' && target()?.target === indexOf(gatewayNodes[0]))
+    // It is not trusted for ten seconds.
+    const over = () => target()?.kind === 'peer' && target()?.target === indexOf(gatewayNodes[0])
+    await until('over gw1 again', over, 30_000)
   })
 
   test('keep the tunnel when only their name or preference changes', async () => {
