@@ -15,6 +15,8 @@ export interface UplinkHandshakeOptions {
   gateway: () => GatewayEntry
   /** The gateway's number of the session in use, and the virtual address that it lent. */
   remoteSid: () => number | undefined
+  /** Its number of the session that it sends on: the one that a new session replaces. Undefined: it has shown of none that it does. */
+  confirmedSid: () => number | undefined
   virtualAddress: () => string | undefined
   /** An answer to be made a session; a rejection is reported as the reason. */
   answered: (answer: Answer) => Promise<void>
@@ -95,10 +97,10 @@ export class UplinkHandshake {
   }
 
   #payload(offer: Offer, via: Candidate): Omit<InitPayload, 'timestamp'> {
-    const { context, remoteSid, virtualAddress } = this.#options
+    const { context, confirmedSid, virtualAddress } = this.#options
     return {
       grant: context.grant(),
-      replaces: remoteSid() ?? null,
+      replaces: confirmedSid() ?? null,
       subnets: context.subnets(),
       links: offer.paths.map(({ path, link, family }) => ({
         path,

@@ -64,6 +64,7 @@ export class Uplink {
       context,
       gateway: () => this.gateway,
       remoteSid: () => node.sessions.get(this.sid)?.remoteSid,
+      confirmedSid: () => node.sessions.get(this.#confirmed)?.remoteSid,
       virtualAddress: () => this.addresses?.vaddrLocal,
       answered: answer => this.#install(answer),
       refused: () => {
@@ -90,6 +91,7 @@ export class Uplink {
   /** The session of a former agent is in the kernel: use it on, and renew it, since its record keys died with that agent. */
   adopt(sid: number, addresses: UplinkAddresses, rekeys: number): void {
     this.sid = sid
+    this.#confirmed = sid
     this.addresses = addresses
     this.rekeys = rekeys
     this.#setState('stale')

@@ -5,6 +5,7 @@
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
 import { Slices } from '../loop/slices.ts'
+import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
 import type { PathControl } from '../paths/control.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
@@ -45,12 +46,24 @@ export class Liveness {
       if (!node.sessions.get(peer.sid) || peer.state === 'connecting') continue
       paths.look(peer.paths)
       const silent = !peer.paths.alive
+      if (silent) await this.#followTo(peer)
       if (silent && peer.state !== 'lost') this.#lose(peer)
       else if (!silent && peer.state === 'lost') this.#regain(peer)
       else if (silent && now - peer.since > LOST_HOLD_MS) remove(peer, 'silent for too long')
       else if ((peer.grant.expires + CLOCK_TOLERANCE) * 1000 < date)
         remove(peer, 'its grant expired and was not renewed')
     }
+  }
+
+  /** An edge that is silent on the session it had, but heard on another, has moved: whoever is heard holds that session's keys. */
+  async #followTo(peer: EdgePeer): Promise<void> {
+    const { node, routes } = this.#options
+    const heard = (sid: number) =>
+      node.sessions
+        .get(sid)
+        ?.paths.some(({ path }) => (node.pathIdleMs(handleOf(sid, path)) ?? Infinity) < node.config.timers.silentMs)
+    const moved = [...peer.sessions].findLast(sid => sid !== peer.sid && heard(sid))
+    if (moved !== undefined) await routes.switchTo(peer, moved)
   }
 
   close(): void {
