@@ -1,5 +1,6 @@
 /** What an edge's configuration says of its links, from the file to the other end. Topology: gateway gw1 of one link, branch a of two. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { handleOf } from '../../agent/mp/session.ts'
 import { queueMinor } from '../../agent/node/queues.ts'
 import { ABI_PORT_F_FQ, ABI_QUEUE_MAJOR, trafficClass } from '../../schema/abi.gen.ts'
 import { Anchor, gatewayEntry } from '../identities.ts'
@@ -37,7 +38,7 @@ function paths(station: Station) {
   const { paths = [], sid = 0 } = session ?? {}
   return paths.map(({ link, toPeerMbps, fromPeerMbps, backup, metered, path }) => {
     const said = { toPeerMbps, fromPeerMbps, backup, metered }
-    return { link, ...said, rate: station.kernel.maps()?.pathConf.get(sid | path)?.rate }
+    return { link, ...said, rate: station.kernel.maps()?.pathConf.get(handleOf(sid, path))?.rate }
   })
 }
 
