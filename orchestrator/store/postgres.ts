@@ -15,6 +15,8 @@ export async function openPostgres(url: string): Promise<OpenDatabase> {
   const pool = new pg.Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 10_000 })
   // An idle connection that the server closes is replaced by the pool; without a listener it would end the process.
   pool.on('error', () => {})
+  // One in use, between two queries of a transaction, is its user's to hear; the next query fails, and that is how the user learns of it.
+  pool.on('connect', client => void client.on('error', () => {}))
   try {
     const version = await serverVersion(pool)
     await migrateAlone(pool)

@@ -2,6 +2,7 @@
 import { cpSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openPostgres } from '../../orchestrator/store/postgres.ts'
 import { guardSuite } from './guards.ts'
 import { Bench, messageOf, stateWhere } from './harness.ts'
 import { type PostgresServer, startPostgres } from './postgres.ts'
@@ -16,6 +17,22 @@ afterAll(() => server?.stop())
 orchestratorSuite('PostgreSQL 15', async () => ({ databaseUrl: await server.createDatabase('suite') }))
 
 guardSuite('PostgreSQL 15', async () => ({ url: await server.createDatabase('guards'), directory: '/nonexistent' }))
+
+test('a cut between two queries of a transaction ends that transaction and nothing else', {
+  timeout: 20_000,
+}, async () => {
+  const { db, close } = await openPostgres(await server.createDatabase('cut'))
+  const cut = db.transaction(async transaction => {
+    await transaction.execute('select 1')
+    await server.cutConnections()
+    // The connection's end has to be here before anybody asks again.
+    await delay(200)
+    await transaction.execute('select 2')
+  })
+  await expect(cut).rejects.toThrow()
+  expect(await db.execute('select 3 as answer')).toMatchObject({ rows: [{ answer: 3 }] })
+  await close()
+})
 
 describe('replicas over one PostgreSQL', () => {
   //   admin ── replica A ──┐
