@@ -64,13 +64,18 @@ const wanSchema = z.strictObject({
   metered: z.boolean().default(false),
 })
 
+const fecCodeSchema = z.strictObject({
+  packets: z.int().min(1).max(31),
+  depth: z.union([z.literal(1), z.literal(2), z.literal(4)]).default(1),
+})
+
 const classSchema = (spread: SpreadName, fec: boolean, playoutMs: number) =>
   z
     .strictObject({
       /** How its packets are spread over paths, agent/paths/chooser.ts. */
       spread: z.enum(['auto', 'best', 'flows', 'packets', 'twice']).default(spread),
-      /** Parity while the path in use loses packets. */
-      fec: z.boolean().default(fec),
+      /** Parity while the path in use loses packets; or always, one for so many packets, of which `depth` groups take turns. */
+      fec: z.union([z.boolean(), fecCodeSchema]).default(fec),
       /** At most so long packets are held back to be put in order, ms. */
       playoutMs: z.int().min(0).max(250).default(playoutMs),
     })

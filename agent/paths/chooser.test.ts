@@ -196,6 +196,12 @@ describe('how', () => {
   ])('loss of %f: one parity for %i packets', (loss, k) => {
     expect(word(CLASS_DEFAULT, [path(0, { loss })], { fec: true })?.fec).toBe(k)
   })
+
+  test.each([0, 0.3])('loss of %f: the code is as configured', loss => {
+    const fec = { packets: 6, depth: 4 }
+    expect(word(CLASS_DEFAULT, [path(0, { loss })], { fec })?.fec).toBe((2 << 5) | 6)
+    expect(word(CLASS_DEFAULT, [path(0), path(1)], { fec, spread: 'twice' })?.fec).toBe(0)
+  })
 })
 
 test('scores are those of their sources', () => {

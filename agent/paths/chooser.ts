@@ -19,9 +19,16 @@ export interface Choosable extends Quality {
 /** How a class is spread. `auto`: on the best path, and twice while that one loses. */
 export type SpreadName = 'auto' | 'best' | 'flows' | 'packets' | 'twice'
 
+/** One parity for so many packets. So many losses in a row are one of each group: 1, 2 or 4, as the encoder has columns (bpf/maps.h). */
+export interface FecCode {
+  packets: number
+  depth: number
+}
+
 export interface ClassPlan {
   spread: SpreadName
-  fec: boolean
+  /** true: as the path loses */
+  fec: boolean | FecCode
   /** Longest time that packets are held back to be put in order, ms. */
   playoutMs: number
 }
@@ -39,6 +46,9 @@ const FEC: readonly (readonly [loss: number, k: number])[] = [
   [0.01, 10],
   [0.002, 20],
 ]
+
+/** MP_FEC_DEPTH_SHIFT of bpf/wire.h. */
+const FEC_DEPTH_SHIFT = 5
 
 interface Standing {
   best: number
@@ -74,7 +84,7 @@ export class Chooser {
       mode,
       best: best.path,
       second: second.path,
-      fec: plan.fec && mode === spread.SPREAD_BEST ? fecFor(best.loss) : 0,
+      fec: mode === spread.SPREAD_BEST ? fecOf(plan.fec, best.loss) : 0,
       mask: group.reduce((mask, { path }) => mask | (1 << path), 0),
       playoutMs: copies
         ? Math.min(plan.playoutMs, Math.ceil(skewMs(mode === spread.SPREAD_TWICE ? [best, second] : group)))
@@ -123,8 +133,11 @@ function modeOf({ spread: name }: ClassPlan, best: Choosable, second: Choosable,
   return spread.SPREAD_BEST
 }
 
-function fecFor(loss: number): number {
-  return FEC.find(([least]) => loss >= least)?.[1] ?? 0
+/** As in the MP header (bpf/wire.h). */
+function fecOf(plan: ClassPlan['fec'], loss: number): number {
+  if (plan === false) return 0
+  if (plan === true) return FEC.find(([least]) => loss >= least)?.[1] ?? 0
+  return (Math.log2(plan.depth) << FEC_DEPTH_SHIFT) | plan.packets
 }
 
 /** How much later than on the quickest path a packet may come. */

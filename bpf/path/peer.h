@@ -41,11 +41,11 @@ static __always_inline bool is_single(union steering_word by)
 	return by.is.mode == SPREAD_PACKETS || by.is.mode == SPREAD_TWICE || by.is.fec;
 }
 
-/* Another live path of the class beside `handle`; 0: there is none. */
+/* Another live path of the class beside `handle`; 0: there is none. The second may be none of the mask: good enough for copies alone. */
 static __always_inline __u32 other_path(const struct peer *peer, union steering_word by, __u32 handle)
 {
-	__u32 mask = peer_word(peer).is.mask & by.is.mask & ~(1U << HANDLE_PATH(handle));
 	__u32 second = by.is.second & (MP_PATHS - 1), other;
+	__u32 mask = peer_word(peer).is.mask & (by.is.mask | 1U << second) & ~(1U << HANDLE_PATH(handle));
 
 	if (!mask)
 		return 0;

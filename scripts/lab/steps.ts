@@ -1,4 +1,5 @@
 /** Steps and small experiments that several stories share. */
+import type { AgentConfigInput } from '../../agent/config.ts'
 import type { Agent } from './agent.ts'
 import { Flow } from './flow.ts'
 import type { Stage } from './scenario.ts'
@@ -71,13 +72,16 @@ const SETTLE_DEADLINE_MS = 60_000
 
 /**
  * Agents that do not remember which paths failed: one that fails often is trusted less and less, which is another story. Resolves when the renewed
- * sessions stand alone and branch-a and gw1 hear each other on every path.
+ * sessions stand alone and branch-a and gw1 hear each other on every path. @param changes of their configuration, by name
  */
-export async function forgetFaults({ system }: Stage): Promise<void> {
+export async function forgetFaults(
+  { system }: Stage,
+  changes: Readonly<Record<string, Partial<AgentConfigInput>>> = {},
+): Promise<void> {
   const ends = ['gw1', 'branch-a'].map(name => system.agent(name))
   for (const agent of ends) {
     await agent.kill('TERM')
-    await agent.start()
+    await agent.start(changes[agent.name])
   }
   await until('every path is heard again', SETTLE_DEADLINE_MS, async () => {
     const statuses = await Promise.all(ends.map(agent => agent.status()))

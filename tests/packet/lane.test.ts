@@ -57,6 +57,15 @@ describe.each(FAMILIES)('sent twice, IPv%i inside', family => {
     expect(sequences()).toBe(1n)
   })
 
+  it('by a second path that is good enough for copies alone: none of the mask', () => {
+    const word = { mode: spread.SPREAD_TWICE, best: 0, second: 1, fec: 0, mask: 1, playoutMs: 0 }
+    rig.setPeer(9, { steering: [word, word, word, word] })
+    learnHop(1)
+    const out = rig.run('lan', packet)
+    expectOutcome(out, { verdict: REDIRECT, counters: { ...COUNTED, 'mp-out': 2, 'copy-out': 1 } })
+    expect(numbers()).toEqual([1n, 1n])
+  })
+
   it.each<[string, () => void]>([
     ['no next hop is known', () => {}],
     ['the second was left', () => rig.setState(SID | 1, { left: 1 })],

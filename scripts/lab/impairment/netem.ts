@@ -99,6 +99,8 @@ export class Netem {
 export function netemWords(profile: Profile): string {
   const { delayMs, jitterMs, loss, burst, duplicate, corrupt = 0, reorder, reorderByMs } = profile
   if (profile.only) throw new LabError('input', 'netem impairs every packet: for a filter take --with relay')
+  if (profile.evenBursts)
+    throw new LabError('input', 'netem draws the length of a burst: for even ones take --with relay')
   if (reorderByMs !== undefined && reorderByMs !== delayMs)
     throw new LabError(
       'input',

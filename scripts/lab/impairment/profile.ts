@@ -40,6 +40,8 @@ export const profileSchema = z
     loss: share.optional(),
     /** mean number of losses in a row (Gilbert); without it losses are independent */
     burst: z.number().min(1).max(10_000).optional(),
+    /** all of just that number, by the relay alone */
+    evenBursts: z.boolean().optional(),
     duplicate: share.optional(),
     /** one bit of the packet flipped */
     corrupt: share.optional(),
@@ -65,6 +67,7 @@ export const profileSchema = z
       complain('reorderByMs', `needs a delay of ${reorderByMs} ms at least: a packet overtakes only what waits`)
     if (!reorder && profile.reorderByMs !== undefined) complain('reorderByMs', 'needs reorder, the share of packets')
     if (burst !== undefined && loss === 0) complain('burst', 'needs loss, the share of packets')
+    if (profile.evenBursts && !Number.isInteger(burst)) complain('evenBursts', 'needs burst, a whole number of packets')
     if (burst !== undefined && loss < 1 && loss > burst / (burst + 1))
       complain(
         'burst',

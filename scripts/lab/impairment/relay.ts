@@ -76,6 +76,7 @@ export class Relay {
       jitterNs: Math.round(jitterMs * NS_PER_MS),
       loss: profile.loss,
       burst: profile.burst,
+      evenBursts: profile.evenBursts,
       duplicate: profile.duplicate,
       corrupt: profile.corrupt,
       reorder,

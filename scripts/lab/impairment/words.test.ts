@@ -61,6 +61,7 @@ describe('words', () => {
     [{ reorder: '5%' }, 'reorder: needs a delay'],
     [{ delay: '5ms', reorder: '5%', 'reorder-by': '6ms' }, 'reorderByMs: needs a delay of 6 ms at least'],
     [{ burst: '3' }, 'burst: needs loss, the share of packets'],
+    [{ loss: '1%', burst: '2.5', 'even-bursts': true }, 'evenBursts: needs burst, a whole number'],
     [{ loss: '80%', burst: '3' }, 'burst: bursts of 3 lose 75.0 % at most'],
     [{ queue: '50ms' }, 'queueMs: needs rate'],
   ])('%j is refused', (words, message) => {

@@ -8,6 +8,7 @@ export const IMPAIR_OPTIONS = {
   jitter: { type: 'string' },
   loss: { type: 'string' },
   burst: { type: 'string' },
+  'even-bursts': { type: 'boolean' },
   duplicate: { type: 'string' },
   corrupt: { type: 'string' },
   reorder: { type: 'string' },
@@ -28,7 +29,7 @@ export const IMPAIR_OPTIONS = {
 export type ImpairWords = { readonly [name in keyof typeof IMPAIR_OPTIONS]?: string | boolean | undefined }
 
 export const IMPAIR_USAGE = `  of impair, for --direction out (from the node), in, or both (default); what is not named is as on a good link:
-    --delay 20ms  --jitter 5ms  --loss 1%  --burst 3  --duplicate 1%  --corrupt 0.1%  --reorder 5% [--reorder-by 10ms]
+    --delay 20ms  --jitter 5ms  --loss 1%  --burst 3 [--even-bursts]  --duplicate 1%  --corrupt 0.1%  --reorder 5% [--reorder-by 10ms]
     --rate 10mbit [--queue 50ms|64kb]  --blackhole  --clear
     only for packets: --larger-than 1300  --smaller-than 200  --match <offset>:<mask>=<value> in the UDP payload
     --with relay|netem|auto (default netem where the kernel has it)  --seed <n> (relay, when it starts)
@@ -54,6 +55,7 @@ export function profileOfWords(words: ImpairWords): Profile | undefined {
     jitterMs: measure('jitter', text('jitter'), MILLISECONDS, '5ms'),
     loss: share('loss', text('loss')),
     burst: measure('burst', text('burst'), { '': 1 }, '3'),
+    evenBursts: words['even-bursts'] === true ? true : undefined,
     duplicate: share('duplicate', text('duplicate')),
     corrupt: share('corrupt', text('corrupt')),
     reorder: share('reorder', text('reorder')),

@@ -3,6 +3,7 @@ import type { Scenario } from '../scenario.ts'
 import { agentKill } from './agent-kill.ts'
 import { edgeKilled } from './edge-killed.ts'
 import { failover } from './failover.ts'
+import { fec } from './fec.ts'
 import { gatewayReset } from './gateway-reset.ts'
 import { gateways } from './gateways.ts'
 import { gray } from './gray.ts'
@@ -34,6 +35,7 @@ export const SCENARIOS: readonly Scenario[] = [
   memory,
   failover,
   gray,
+  fec,
   refusals,
 ]
 

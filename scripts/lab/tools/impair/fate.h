@@ -25,6 +25,7 @@ struct fate {
 	struct profile profile;
 	struct random random;
 	bool losing; /* Gilbert-Elliott: in the bad state, which loses every packet */
+	uint64_t run; /* packets lost in a row */
 	uint64_t arrived_ns; /* the frame before */
 	uint64_t bucket_ns; /* token bucket as a clock: when all that it has let go would have left at the rate */
 	struct queue waiting;
@@ -33,7 +34,8 @@ struct fate {
 
 /*
  * Gilbert's two states ("Capacity of a burst-noise channel", 1960), good loses nothing and bad everything: with r = 1 / burst out of bad
- * and p = r * loss / (1 - loss) into it, runs have the mean length `burst` and the share lost is `loss`.
+ * and p = r * loss / (1 - loss) into it, runs have the mean length `burst` and the share lost is `loss`. Even runs end when they
+ * have that length.
  */
 static bool lose(struct fate *fate)
 {
@@ -44,7 +46,11 @@ static bool lose(struct fate *fate)
 		return random_chance(&fate->random, p->loss);
 	out = 1 / p->burst;
 	into = out * p->loss / (1 - p->loss);
-	fate->losing = random_chance(&fate->random, fate->losing ? 1 - out : into);
+	if (p->even && fate->losing)
+		fate->losing = fate->run < p->burst;
+	else
+		fate->losing = random_chance(&fate->random, fate->losing ? 1 - out : into);
+	fate->run = fate->losing ? fate->run + 1 : 0;
 	return fate->losing;
 }
 

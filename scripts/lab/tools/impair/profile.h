@@ -18,6 +18,7 @@ struct profile {
 	uint64_t jitter_ns; /* uniform in [-jitter, +jitter] around the delay */
 	double loss;
 	double burst; /* mean length of a run of losses; 0: independent losses */
+	bool even; /* every run has just that length */
 	double duplicate;
 	double corrupt; /* one bit behind the Ethernet header */
 	double reorder; /* share that leaves earlier … */
@@ -51,6 +52,7 @@ static const struct field {
 	FIELD("jitterNs", FIELD_UINT, jitter_ns),
 	FIELD("loss", FIELD_SHARE, loss),
 	FIELD("burst", FIELD_REAL, burst),
+	FIELD("evenBursts", FIELD_BOOL, even),
 	FIELD("duplicate", FIELD_SHARE, duplicate),
 	FIELD("corrupt", FIELD_SHARE, corrupt),
 	FIELD("reorder", FIELD_SHARE, reorder),
