@@ -70,12 +70,22 @@ static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 	return j->handle ? GO_ON : DROP(DROP_NO_PATH);
 }
 
-/* The path was chosen before, and may have ended since. */
-static __always_inline int send_by(struct __sk_buff *skb, __u32 handle, enum mp_type type)
+/* The path was chosen before, and may have ended since. `peer`: NULL when it is gone. */
+static __always_inline int send_by(struct __sk_buff *skb, __u32 handle, union sending sending, const struct peer *peer)
 {
 	struct path_state *state = path_state_of(handle);
 
-	return state ? encap(skb, handle, type, state) : DROP(DROP_NO_PATH);
+	return state ? encap(skb, handle, sending, peer ? peer->policy_version : 0, state) : DROP(DROP_NO_PATH);
+}
+
+/* The node's own packet, or one whose session is not its peer's any more: as its class is sent now, but for the path. */
+static __always_inline int send_on(struct __sk_buff *skb, __u32 handle)
+{
+	struct session *session = session_of(handle);
+	struct peer *peer = session ? peer_of(session->peer) : NULL;
+	enum traffic_class class = class_at_l3(skb) & (CLASSES - 1);
+
+	return send_by(skb, handle, send_data(class, peer ? steering_word(peer, class).is.fec : 0), peer);
 }
 
 /*
@@ -87,23 +97,25 @@ static __always_inline int send_piece(struct __sk_buff *skb, struct journey *j)
 	struct session *session = session_of(j->handle);
 	struct peer *peer = session ? peer_of(session->peer) : NULL;
 	const __u8 *inner = reach(skb, L3, sizeof(struct iphdr));
+	union steering_word by;
 	struct path_state *state;
 	enum traffic_class class;
 	__u32 handle;
 
 	/* A rekey lies in between: by the session that it was meant for. */
 	if (!peer || !inner || peer->sid != session->sid)
-		return send_by(skb, j->handle, MP_DATA);
+		return send_on(skb, j->handle);
 	class = class_of_tos(traffic_class(inner));
-	if (!is_single(steering_word(peer, class)))
-		return send_by(skb, j->handle, MP_DATA);
+	by = steering_word(peer, class);
+	if (!is_single(by))
+		return send_by(skb, j->handle, send_data(class, 0), peer);
 	handle = choose_path(peer, class, 0, skb->len - L3, &state);
 	if (!handle)
 		return DROP(DROP_NO_PATH);
 	j->handle = handle;
-	if (steering_word(peer, class).is.mode == SPREAD_TWICE)
+	if (by.is.mode == SPREAD_TWICE)
 		return send_twice(skb, peer, handle);
-	return encap(skb, handle, MP_DATA, state);
+	return encap(skb, handle, send_data(class, by.is.fec), peer->policy_version, state);
 }
 
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
@@ -138,6 +150,8 @@ int mp_egress(struct __sk_buff *skb)
 static __always_inline int probe_out(struct __sk_buff *skb, struct journey *j)
 {
 	struct peer *peer = peer_at(j);
+	/* A probe measures the path: it waits for no queue of ours that others fill. */
+	union sending probe = { .is = { .type = MP_PROBE, .class = CLASS_REALTIME } };
 	struct mp_trigger trigger;
 	int result;
 
@@ -148,7 +162,7 @@ static __always_inline int probe_out(struct __sk_buff *skb, struct journey *j)
 	j->handle = peer->sid | trigger.path;
 	count(COUNT_LOCAL_OUT);
 	result = trigger_pad(skb, j->handle, bpf_ntohs(trigger.size));
-	return result == GO_ON ? send_by(skb, j->handle, MP_PROBE) : result;
+	return result == GO_ON ? send_by(skb, j->handle, probe, peer) : result;
 }
 
 static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
@@ -161,7 +175,7 @@ static __always_inline int own_out(struct __sk_buff *skb, struct journey *j)
 	if (result != GO_ON)
 		return result;
 	count(COUNT_LOCAL_OUT);
-	return send_by(skb, j->handle, MP_DATA);
+	return send_on(skb, j->handle);
 }
 
 static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)

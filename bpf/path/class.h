@@ -34,6 +34,12 @@ static __always_inline enum traffic_class class_of_tos(__u8 tos)
 	return classes >> (DSCP(tos) % 32 * CLASS_BITS) & (CLASSES - 1);
 }
 
+/* RFC 6040, normal mode: DSCP and ECN as they are. */
+static __always_inline __u8 traffic_class(const __u8 *inner)
+{
+	return inner[0] >> 4 == 6 ? inner[0] << 4 | inner[1] >> 4 : inner[1];
+}
+
 /* For skb->priority: the HTB class of the WAN device's qdisc that takes it, without filters. Where another qdisc is, its low bits are Linux's own priorities. */
 static __always_inline __u32 queue_of_class(enum traffic_class class)
 {

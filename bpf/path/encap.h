@@ -20,6 +20,23 @@
 #include "session.h"
 #include "tag.h"
 
+/* What the one who chose the path knows of the packet already. One word, since a function of its own takes five arguments. */
+union sending {
+	__u64 word;
+	struct {
+		__u32 sequence;		/* of lane.h, for a packet that goes twice */
+		__u8 type;		/* enum mp_type: DATA or PROBE */
+		__u8 class;		/* enum traffic_class */
+		__u8 fec;		/* protection that its class asks for; 0: none */
+		__u8 reserved;
+	} is;
+};
+
+static __always_inline union sending send_data(enum traffic_class class, __u8 fec)
+{
+	return (union sending){ .is = { .type = MP_DATA, .class = class, .fec = fec } };
+}
+
 #define FAMILY_STEP (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
 
 struct outer4 {
@@ -42,18 +59,36 @@ static __always_inline int make_room(struct __sk_buff *skb, bool inner6, bool ou
 	return bpf_skb_change_proto(skb, outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0);
 }
 
+/* What its sender says of the packet; the rest of the header is the path's. */
+static __always_inline void mp_begin(struct mp_hdr *mp, union sending sending, __u32 policy)
+{
+	__builtin_memset(mp, 0, sizeof(*mp));
+	mp->version_type = MP_VERSION << 4 | sending.is.type;
+	if (sending.is.type == MP_DATA)
+		mp->qos = sending.is.class << MP_CLASS_SHIFT;
+	mp->fec = sending.is.fec;
+	mp->sequence = bpf_htonl(sending.is.sequence);
+	mp->policy_version = bpf_htonl(policy);
+}
+
 /* Number and time: what every packet gets anew. */
+static __always_inline void mp_number(struct mp_hdr *mp, __u32 handle, const struct session *session, struct path_state *state, __u64 now)
+{
+	mp->path = HANDLE_PATH(handle);
+	mp->session = bpf_htonl(session->remote_sid);
+	/* Numbers begin at 1, so that rx_highest 0 means "none yet". */
+	mp->number = bpf_cpu_to_be64(__sync_fetch_and_add(&state->tx_number, 1) + 1);
+	mp->timestamp_us = bpf_htonl(clock_us(now));
+}
+
+/* The header of a packet that is of no class. */
 static __always_inline void mp_fill(struct mp_hdr *mp, enum mp_type type, __u32 handle, const struct session *session,
 				    struct path_state *state, __u64 now)
 {
 	__builtin_memset(mp, 0, sizeof(*mp));
 	mp->version_type = MP_VERSION << 4 | type;
-	mp->path = HANDLE_PATH(handle);
 	mp->qos = type == MP_DATA ? ask_take(state) : 0;
-	mp->session = bpf_htonl(session->remote_sid);
-	/* Numbers begin at 1, so that rx_highest 0 means "none yet". */
-	mp->number = bpf_cpu_to_be64(__sync_fetch_and_add(&state->tx_number, 1) + 1);
-	mp->timestamp_us = bpf_htonl(clock_us(now));
+	mp_number(mp, handle, session, state, now);
 }
 
 /* Writes header and tag in front of the payload; both are in the packet. */
@@ -108,12 +143,6 @@ static __always_inline void write_outer6(struct outer6 *outer, const struct path
 	outer->udp.check = 0;
 }
 
-/* RFC 6040, normal mode: DSCP and ECN as they are. */
-static __always_inline __u8 traffic_class(const __u8 *inner)
-{
-	return inner[0] >> 4 == 6 ? inner[0] << 4 | inner[1] >> 4 : inner[1];
-}
-
 /* Class of the packet behind the Ethernet header, inner or outer: either wears the same DSCP. */
 static __always_inline enum traffic_class class_at_l3(struct __sk_buff *skb)
 {
@@ -146,77 +175,72 @@ static __always_inline __u32 headers_length(const struct path_conf *conf)
 	return MP_HDR_LEN + (conf->family == FAMILY_IPV6 ? sizeof(struct outer6) : sizeof(struct outer4));
 }
 
-/* Into the room that is there, or over other headers of the same length. `length`: of the outer packet. */
-static __always_inline int put_headers(struct __sk_buff *skb, __u32 handle, __u8 type, __u32 sequence, const struct session *session,
-				       const struct path_conf *conf, struct path_state *state, __u32 length, bool protect)
+/* Into the room that is there, or over other headers of the same length. `mp`: begun. `length`: of the outer packet. */
+static __always_inline int put_headers(struct __sk_buff *skb, __u32 handle, struct mp_hdr *mp, const struct session *session,
+				       const struct path_conf *conf, struct path_state *state, __u32 length)
 {
-	enum traffic_class class;
-	struct mp_hdr mp, *to;
-	struct peer *peer;
+	struct mp_hdr *to;
 	__u64 now;
-	__u8 tos;
 
 	/* The clock and the atomics wait for all that is under way: behind them the tag can be computed beside what follows. */
 	now = clock_precise();
-	mp_fill(&mp, type, handle, session, state, now);
+	mp_number(mp, handle, session, state, now);
 	path_sent(state, length);
-	peer = peer_of(session->peer);
-	if (peer)
-		mp.policy_version = bpf_htonl(peer->policy_version);
+	if (mp->version_type == (MP_VERSION << 4 | MP_DATA))
+		mp->qos |= ask_take(state);
 	if (conf->family == FAMILY_IPV6) {
 		struct outer6 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
 
 		if (!outer)
 			return DROP(DROP_REWRITE);
 		to = (struct mp_hdr *)(outer + 1);
-		tos = traffic_class((__u8 *)(to + 1));
-		write_outer6(outer, conf, tos, length);
+		write_outer6(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	} else {
 		struct outer4 *outer = reach(skb, L3, sizeof(*outer) + MP_HDR_LEN + MP_TAGGED_PAYLOAD);
 
 		if (!outer)
 			return DROP(DROP_REWRITE);
 		to = (struct mp_hdr *)(outer + 1);
-		tos = traffic_class((__u8 *)(to + 1));
-		write_outer4(outer, conf, tos, length);
+		write_outer4(outer, conf, traffic_class((__u8 *)(to + 1)), length);
 	}
-	/* A probe measures the path: it waits for no queue of ours that others fill. */
-	class = type == MP_PROBE ? CLASS_REALTIME : class_of_tos(tos);
-	skb->priority = queue_of_class(class);
-	if (type != MP_PROBE)
-		mp.qos |= class << MP_CLASS_SHIFT;
-	mp.sequence = bpf_htonl(sequence);
-	if (protect && peer && type == MP_DATA && !sequence)
-		fec_protect(&mp, peer, session->sid, class);
-	mp_write(to, &mp, session, state);
-	return protect && mp.fec ? ENCAP_PROTECTED : GO_ON;
+	mp_write(to, mp, session, state);
+	return GO_ON;
 }
 
 /*
- * The payload is the IP packet behind the Ethernet header. `state`: of the path, as the caller found it. `sequence`: of lane.h, for a packet that goes twice.
- * The class's parity gives others theirs.
+ * The payload is the IP packet behind the Ethernet header. `state`: of the path, as the caller found it. `policy`: version of the peer's that the
+ * sender knows. `word`: union sending.
  */
-__noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u8 type, __u32 sequence, struct path_state *state __nonnull)
+__noinline int encap_one(struct __sk_buff *skb, __u32 handle, __u64 word, __u32 policy, struct path_state *state __nonnull)
 {
-	struct session *session = session_of(handle);
-	struct path_conf *conf = path_conf_of(handle);
-	bool inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6), outer6;
+	union sending sending = { .word = word };
+	struct path_conf *conf;
+	struct session *session;
+	bool inner6, outer6;
 	__u32 length, more;
-	int result;
+	struct mp_hdr mp;
 
+	skb->priority = queue_of_class(sending.is.class);
+	mp_begin(&mp, sending, policy);
+	session = session_of(handle);
+	conf = path_conf_of(handle);
 	if (!session || !conf || conf->family == FAMILY_NONE)
 		return DROP(DROP_NO_PATH);
 	if (skb->gso_size)
 		return DROP(DROP_REWRITE);
+	inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6);
 	outer6 = conf->family == FAMILY_IPV6;
 	more = headers_length(conf);
 	length = skb->len - L3 + more;
-	if (length > conf->mtu && type != MP_PROBE)
+	if (length > conf->mtu && sending.is.type != MP_PROBE)
 		return DROP(DROP_TOO_BIG);
 	if (make_room(skb, inner6, outer6, more))
 		return DROP(DROP_REWRITE);
-	result = put_headers(skb, handle, type, sequence, session, conf, state, length, true);
-	return result == GO_ON ? leave(skb, handle, conf, state, outer6) : result;
+	if (mp.fec)
+		fec_protect(&mp, session->sid);
+	if (put_headers(skb, handle, &mp, session, conf, state, length) != GO_ON)
+		return DROP(DROP_REWRITE);
+	return mp.fec ? ENCAP_PROTECTED : leave(skb, handle, conf, state, outer6);
 }
 
 #endif

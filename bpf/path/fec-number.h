@@ -78,17 +78,22 @@ static __always_inline void fec_number(struct mp_hdr *mp, struct lane *counter, 
 	mp->sequence = bpf_htonl(lane << MP_LANE_SHIFT | number);
 }
 
-/* For a packet of a class that is protected: its sequence and code. Sessions of one path have no lanes. */
-static __always_inline void fec_protect(struct mp_hdr *mp, const struct peer *peer, __u32 sid, enum traffic_class class)
+/*
+ * For a packet of a class that wants the protection mp->fec: its sequence, and the code that it gets. Sessions of one path have no lanes. In a frame of
+ * its own, so that the registers it needs are not spilled by what sends without protection.
+ */
+__noinline int fec_protect(struct mp_hdr *mp __nonnull, __u32 sid)
 {
-	__u32 wanted = peer->steering[class & (CLASSES - 1)].fec, lane = bpf_get_smp_processor_id();
+	__u32 wanted = mp->fec, lane = bpf_get_smp_processor_id();
 	struct bundle *bundle;
 
-	if (!wanted || lane >= MP_LANES)
-		return;
+	mp->fec = 0;
+	if (lane >= MP_LANES)
+		return 0;
 	bundle = bundle_of(sid);
 	if (bundle)
 		fec_number(mp, &bundle->lanes[lane & (MP_LANES - 1)], sid, lane, wanted);
+	return 0;
 }
 
 #endif

@@ -148,9 +148,9 @@ __noinline int fec_out(struct __sk_buff *skb, __u32 handle)
 }
 
 /* Puts the packet behind the Ethernet header into MP and sends it. */
-static __always_inline int encap(struct __sk_buff *skb, __u32 handle, __u8 type, struct path_state *state)
+static __always_inline int encap(struct __sk_buff *skb, __u32 handle, union sending sending, __u32 policy, struct path_state *state)
 {
-	int result = encap_one(skb, handle, type, 0, state);
+	int result = encap_one(skb, handle, sending.word, policy, state);
 
 	return result == ENCAP_PROTECTED ? fec_out(skb, handle) : result;
 }

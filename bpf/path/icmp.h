@@ -29,6 +29,7 @@
 #define ICMP_INTERVAL_NS 10000000ULL	 /* 100 a second and CPU ... */
 #define ICMP_BURST 20			 /* ... after so many at once */
 #define ICMP_TTL 64
+#define ICMP_TOS 0xc0 /* CS6, as Linux sends errors; over IPv4 */
 
 struct icmp_error {
 	__u8 type, code;
@@ -164,7 +165,7 @@ __noinline int icmp_write(struct __sk_buff *skb, struct journey *j __nonnull)
 	sum = icmp_sum(skb, L3 + head, quote);
 
 	if (j->family == FAMILY_IPV4) {
-		struct iphdr ip = { .version = 4, .ihl = 5, .tos = 0xc0, .tot_len = bpf_htons(head + quote), .frag_off = bpf_htons(IP_DF),
+		struct iphdr ip = { .version = 4, .ihl = 5, .tos = ICMP_TOS, .tot_len = bpf_htons(head + quote), .frag_off = bpf_htons(IP_DF),
 				    .ttl = ICMP_TTL, .protocol = IPPROTO_ICMP, .saddr = mapped_ipv4(src), .daddr = mapped_ipv4(j->key.src) };
 
 		ip.check = ipv4_checksum(&ip);
@@ -222,7 +223,10 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	peer = peer_of(nexthop->target);
 	if (!peer)
 		return TC_ACT_SHOT;
-	return hand_to_peer(skb, j, peer, nexthop->flags & NH_F_SECURE, 0);
+	/* The journey was the other packet's. */
+	j->tos = j->family == FAMILY_IPV4 ? ICMP_TOS : 0;
+	j->segment = 0;
+	return hand_to_peer(skb, j, peer, nexthop->flags & NH_F_SECURE);
 }
 
 /*

@@ -64,6 +64,7 @@ struct journey {
 	__u8 answer;	       /* enum answer; set by the stage that drops */
 	__u8 icmp_type;	       /* ICMP and ICMPv6 only */
 	__u8 tcp_flags;	       /* byte 13 of the TCP header */
+	__u8 tos;	       /* DSCP and ECN */
 };
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef BRANCHLINE_PARSE_H
 #define BRANCHLINE_PARSE_H
 
+#include "class.h"
 #include "journey.h"
 
 #define IP_DF 0x4000
@@ -66,6 +67,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct journey *j, 
 	fragment = bpf_ntohs(ip->frag_off);
 	j->family = FAMILY_IPV4;
 	j->ttl = ip->ttl;
+	j->tos = ip->tos;
 	j->may_fragment = !(fragment & IP_DF);
 	j->fragment = fragment & IP_OFFSET ? FRAGMENT_LATER : fragment & IP_MF ? FRAGMENT_FIRST : FRAGMENT_NONE;
 	j->l4 = L3 + ip->ihl * 4;
@@ -89,6 +91,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct journey *j, 
 		return DROP(DROP_INNER_MALFORMED);
 	j->family = FAMILY_IPV6;
 	j->ttl = ip->hop_limit;
+	j->tos = traffic_class((__u8 *)ip);
 	j->may_fragment = 0;
 	j->fragment = FRAGMENT_NONE;
 	__builtin_memcpy(j->key.src, &ip->saddr, 16);

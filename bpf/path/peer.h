@@ -56,18 +56,20 @@ static __always_inline __u32 other_path(const struct peer *peer, union steering_
 /* A packet that is single and complete, of a class whose packets go twice; by `handle` and another path where there is one. */
 __noinline int send_twice(struct __sk_buff *skb, const struct peer *peer __nonnull, __u32 handle)
 {
-	union steering_word by = steering_word(peer, class_at_l3(skb) & (CLASSES - 1));
-	__u32 sequence = next_sequence(HANDLE_SID(handle)), other = 0;
+	enum traffic_class class = class_at_l3(skb) & (CLASSES - 1);
 	struct path_state *state = path_state_of(handle);
+	union sending sending = send_data(class, 0);
+	__u32 other = 0;
 	int result = GO_ON;
 
 	if (!state)
 		return DROP(DROP_NO_PATH);
-	if (sequence)
-		other = other_path(peer, by, handle);
+	sending.is.sequence = next_sequence(HANDLE_SID(handle));
+	if (sending.is.sequence)
+		other = other_path(peer, steering_word(peer, class), handle);
 	if (other)
-		result = encap_twice(skb, handle, other, sequence);
-	return result == GO_ON ? encap_one(skb, handle, MP_DATA, sequence, state) : result;
+		result = encap_twice(skb, handle, other, sending.word, peer->policy_version);
+	return result == GO_ON ? encap_one(skb, handle, sending.word, peer->policy_version, state) : result;
 }
 
 /* Any 32 bits that are the same for all packets of a flow. */
@@ -80,24 +82,42 @@ static __always_inline __u32 flow_bits(const struct flow_key *key)
 	return mix(mix(bits ^ dst[0] ^ dst[2]) ^ dst[1] ^ dst[3]);
 }
 
+/* ipsec0; 0: this kernel or the peer has no ESP. */
+static __always_inline __u32 secure_device(const struct peer *peer)
+{
+	struct node_config *config = node_config();
+
+	return config && peer->flags & PEER_F_ESP ? config->ipsec_ifindex : 0;
+}
+
+/* A clear one that the kernel is to cut or to finish. The pieces of a burst have no sequence and one path; on mp1 they are single packets. */
+static __always_inline int hand_whole(struct __sk_buff *skb, const struct journey *j, const struct peer *peer, __u32 handle, bool single)
+{
+	int result = single ? GO_ON : burst_out(skb, handle, j->segment, peer);
+	struct node_config *config = node_config();
+
+	if (result != GO_ON)
+		return result;
+	skb->mark = handle;
+	return config ? bpf_redirect(config->mp0_ifindex, 0) : DROP(DROP_NO_PATH);
+}
+
 /*
  * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now; one that is to be cut, or lacks its
  * checksum, becomes MP as it is and is completed later (burst.h), or goes to mp0 where that is not possible, or where its pieces are to be steered
  * each by itself. Secure ones go to ipsec0 for XFRM. The mark carries the handle there, through XFRM, and over mp0 and mp1.
  * ENCAP_PROTECTED, GO_TWICE: not done yet, and the handle is in the mark.
  */
-__noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnull, const struct peer *peer __nonnull, bool secure, __u32 segment)
+__noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnull, const struct peer *peer __nonnull, bool secure)
 {
-	struct node_config *config = node_config();
-	const __u8 *inner = reach(skb, L3, sizeof(struct iphdr));
-	enum traffic_class class = inner ? class_of_tos(traffic_class(inner)) : CLASS_DEFAULT;
+	enum traffic_class class = class_of_tos(j->tos);
 	union steering_word by = steering_word(peer, class);
 	bool whole = secure || skb->gso_size || checksum_pending(skb);
 	struct path_state *state;
 	__u32 handle, flow = 0;
-	int result;
+	int result = GO_TWICE;
 
-	if (!config || (secure && (!(peer->flags & PEER_F_ESP) || !config->ipsec_ifindex)))
+	if (secure && !secure_device(peer))
 		return DROP(DROP_NO_ESP);
 	if (by.is.mode == SPREAD_FLOWS)
 		flow = flow_bits(&j->key);
@@ -107,27 +127,22 @@ __noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnul
 	if (secure) {
 		count(COUNT_TO_PEER_SECURE);
 		skb->mark = handle;
-		return bpf_redirect_neigh(config->ipsec_ifindex, NULL, 0, 0);
+		return bpf_redirect_neigh(secure_device(peer), NULL, 0, 0);
 	}
 	count(COUNT_TO_PEER_CLEAR);
-	if (!whole) {
-		result = by.is.mode == SPREAD_TWICE ? GO_TWICE : encap_one(skb, handle, MP_DATA, 0, state);
-		if (result == GO_TWICE || result == ENCAP_PROTECTED)
-			skb->mark = handle;
-		return result;
-	}
-	/* The pieces of a burst have no sequence and one path; on mp1 they are single packets. */
-	result = is_single(by) ? GO_ON : burst_out(skb, handle, segment, peer);
-	if (result != GO_ON)
-		return result;
-	skb->mark = handle;
-	return bpf_redirect(config->mp0_ifindex, 0);
+	if (whole)
+		return hand_whole(skb, j, peer, handle, is_single(by));
+	if (by.is.mode != SPREAD_TWICE)
+		result = encap_one(skb, handle, send_data(class, by.is.fec).word, peer->policy_version, state);
+	if (result == GO_TWICE || result == ENCAP_PROTECTED)
+		skb->mark = handle;
+	return result;
 }
 
 /* The same to its end: the frame above is gone when parity or a copy needs the stack. */
-static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct journey *j, const struct peer *peer, bool secure, __u32 segment)
+static __always_inline int hand_to_peer(struct __sk_buff *skb, const struct journey *j, const struct peer *peer, bool secure)
 {
-	int result = hand_over(skb, j, peer, secure, segment);
+	int result = hand_over(skb, j, peer, secure);
 
 	if (result == GO_TWICE)
 		return send_twice(skb, peer, skb->mark);

@@ -59,7 +59,7 @@ static __always_inline int to_peer(struct __sk_buff *skb, struct journey *j, con
 		result = ttl_decrement(skb, j);
 	if (result == GO_ON && is_syn(j))
 		result = mss_clamp(skb, j, mtu);
-	return result == GO_ON ? hand_to_peer(skb, j, peer, secure, j->segment) : result;
+	return result == GO_ON ? hand_to_peer(skb, j, peer, secure) : result;
 }
 
 static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, const struct node_config *config,

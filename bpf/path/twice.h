@@ -43,14 +43,16 @@ static __always_inline void leave_clone(struct __sk_buff *skb, const struct path
 }
 
 /* A single packet on two paths of one session. GO_ON: that is not possible, and nothing was changed. */
-__noinline int encap_twice(struct __sk_buff *skb, __u32 handle, __u32 other, __u32 sequence)
+__noinline int encap_twice(struct __sk_buff *skb, __u32 handle, __u32 other, __u64 word, __u32 policy)
 {
 	bool inner6 = ethertype_of(skb).value == bpf_htons(ETH_P_IPV6), first6, last6;
 	__u32 first = other, last = handle, length = skb->len - L3;
+	union sending sending = { .word = word };
 	struct session *session = session_of(handle);
 	struct path_state *state;
 	struct path_conf *conf;
 	struct ethhdr next;
+	struct mp_hdr mp;
 	int result;
 
 	if (!session || skb->gso_size || !carries(handle, length) || !carries(other, length))
@@ -68,7 +70,9 @@ __noinline int encap_twice(struct __sk_buff *skb, __u32 handle, __u32 other, __u
 	first6 = conf->family == FAMILY_IPV6;
 	if (make_room(skb, inner6, first6, headers_length(conf)))
 		return DROP(DROP_REWRITE);
-	result = put_headers(skb, first, MP_DATA, sequence, session, conf, state, length + headers_length(conf), false);
+	skb->priority = queue_of_class(sending.is.class);
+	mp_begin(&mp, sending, policy);
+	result = put_headers(skb, first, &mp, session, conf, state, length + headers_length(conf));
 	if (result != GO_ON)
 		return result;
 	leave_clone(skb, conf, &next);
@@ -80,7 +84,8 @@ __noinline int encap_twice(struct __sk_buff *skb, __u32 handle, __u32 other, __u
 	last6 = conf->family == FAMILY_IPV6;
 	if (first6 != last6 && bpf_skb_change_proto(skb, last6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0))
 		return DROP(DROP_REWRITE);
-	result = put_headers(skb, last, MP_DATA, sequence, session, conf, state, length + headers_length(conf), false);
+	mp_begin(&mp, sending, policy);
+	result = put_headers(skb, last, &mp, session, conf, state, length + headers_length(conf));
 	return result == GO_ON ? leave(skb, last, conf, state, last6) : result;
 }
 
