@@ -46,9 +46,9 @@ export const TIERS: readonly Tier[] = [
   },
   {
     name: 'bpf',
-    about: "every program passes this kernel's verifier",
+    about: "every program passes this kernel's verifier, and leaves some stack",
     minutes: 3,
-    steps: [command('node', 'scripts/bpf-load.ts')],
+    steps: [command('node', 'scripts/bpf-load.ts'), command('node', 'scripts/bpf-stack.ts')],
   },
   {
     name: 'packet',
