@@ -99,13 +99,19 @@ static __always_inline bool is_ask_copy(struct __sk_buff *skb, const struct arri
 	return skb->mark && skb->mark == a->handle && is_ask(a);
 }
 
-/* The copy becomes a reply of the shortest kind. */
+/*
+ * The copy becomes a reply of the shortest kind. The kernel cuts no packet that a veth delivers with the sender's marks of a tunnel or of headers
+ * further in: then the reply is as long as the question, with no trigger in it.
+ */
 static __always_inline int ask_answer(struct __sk_buff *skb, struct arrival *a, const struct session *session, struct path_state *state)
 {
+	__u8 round = 0;
+
 	skb->mark = 0;
-	a->length = MP_HDR_LEN + MP_TAGGED_PAYLOAD;
-	if (bpf_skb_change_tail(skb, a->offset + a->length, 0))
-		return DROP(DROP_REWRITE);
+	if (!bpf_skb_change_tail(skb, a->offset + MP_HDR_LEN + MP_TAGGED_PAYLOAD, 0))
+		a->length = MP_HDR_LEN + MP_TAGGED_PAYLOAD;
+	else
+		bpf_skb_store_bytes(skb, a->offset + TRIGGER_OFFSET + offsetof(struct mp_trigger, round), &round, 1, 0);
 	return probe_answer(skb, a, session, state);
 }
 

@@ -53,10 +53,13 @@ describe.each([4, 6] as const)('clear MP over IPv%i', outer => {
 
   it('measures the round trip by a probe', async () => {
     const { a } = branches.edges
+    const replies = () => a.maps.pathState.get(0x100)?.probeReplies ?? 0
+    const before = replies()
     sendProbe(a.namespace, '100.64.0.1', 0)
-    await expect.poll(() => a.maps.pathState.get(0x100)?.probeReplies).toBe(1n)
+    await expect.poll(replies).toBe(before + 1)
     expect(a.maps.pathState.get(0x100)?.rttUs).toBeLessThan(1_000_000)
-    expect(branches.gateway.counters()['probe-answered']).toBe(1)
+    // Data that asks is answered too, on every path of the gateway.
+    expect(branches.gateway.counters()['probe-answered']).toBeGreaterThanOrEqual(replies())
   })
 
   it('drops nothing and counts every number once', () => {

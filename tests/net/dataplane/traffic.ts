@@ -4,6 +4,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { mpTriggerCodec } from '../../../schema/abi.gen.ts'
 import type { Namespace } from './namespace.ts'
 
 const TRANSFER = join(import.meta.dirname, 'transfer.ts')
@@ -28,9 +29,10 @@ export async function transfer(from: Namespace, to: Namespace, address: string, 
   return { sent: sent.trim(), received: (await received).replace('ready', '').trim(), seconds }
 }
 
-/** The node's own packet that mp_ingress makes a probe of: its first byte is the path. */
+/** The node's own packet that mp_ingress makes a probe of. */
 export function sendProbe(node: Namespace, vaddr: string, path: number): void {
-  const code = `const s = require('node:dgram').createSocket('udp4'); s.send(Buffer.from([${path}]), 2426, '${vaddr}', () => s.close())`
+  const trigger = mpTriggerCodec.encode({ path, round: 0, size: 0, reserved: new Uint8Array(12) })
+  const code = `const s = require('node:dgram').createSocket('udp4'); s.send(Buffer.from([${trigger}]), 2426, '${vaddr}', () => s.close())`
   node.execute([process.execPath, '-e', code])
 }
 
