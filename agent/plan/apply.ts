@@ -3,12 +3,17 @@ import { KernelError } from '../kernel/error.ts'
 import type { Dataplane, Fib, KernelPort, Maps } from '../kernel/port.ts'
 import { Slices } from '../loop/slices.ts'
 import type { Operation } from './plan.ts'
-import type { Resource } from './resource.ts'
+import { isRouteTarget, type Resource } from './resource.ts'
 import { type Table, tables } from './tables.ts'
 
 export interface Failure {
   operation: Operation
   error: Error
+}
+
+/** Nothing was refused: what routes may still lead to stays until they have been changed, or its number would be another tenant's next. */
+export class HeldBack extends Error {
+  override readonly name = 'HeldBack'
 }
 
 /** Entries of one kind that are written together, and netlink requests that are under way at the same time. */
@@ -30,7 +35,12 @@ export async function apply(
   const failures: Failure[] = []
   const failed = (operation: Operation, error: unknown) =>
     failures.push({ operation, error: error instanceof Error ? error : new Error(String(error)) })
+  const routesFailed = () => failures.some(({ operation }) => operation.resource.kind === 'fib')
   for (const stage of stages) {
+    if (removesTargets(stage) && routesFailed()) {
+      for (const operation of stage) failed(operation, new HeldBack('a route that could not be changed may lead to it'))
+      continue
+    }
     for (const { table, operations } of batches(stage)) {
       if (table) applyEntries(table, operations, dataplane.maps, done, failed)
       else if (operations[0]?.resource.kind === 'fib') await applyRoutes(operations, dataplane.fib, done, failed)
@@ -49,6 +59,11 @@ export async function apply(
     }
   }
   return failures
+}
+
+/** Deletions of one stage are of kinds that routes lead to, or none of them is. */
+function removesTargets([first]: readonly Operation[]): boolean {
+  return first?.action === 'delete' && isRouteTarget(first.resource)
 }
 
 interface Batch {

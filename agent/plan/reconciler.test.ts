@@ -165,3 +165,32 @@ test('a run that breaks off loses nothing: it is told, and made up for', async (
   expect(errors).toHaveLength(1)
   expect(dataplane.maps.nexthops.get(3)?.target).toBe(3)
 })
+
+test('a next hop stays while a route that should leave it cannot be changed', async () => {
+  const { port, reconciler, dataplane, failures } = await setUp()
+  reconciler.want(nexthop(1))
+  reconciler.want(route(1, 1))
+  await reconciler.flush()
+  const { fib } = dataplane
+  const apply = fib.apply.bind(fib)
+  let full = true
+  fib.apply = async changes =>
+    full ? new Map(changes.map((_, index) => [index, new KernelError('write', 'fib', 'ENOSPC')])) : await apply(changes)
+
+  reconciler.want(nexthop(2))
+  reconciler.want(route(1, 2))
+  reconciler.drop(nexthop(1))
+  await reconciler.flush()
+  expect(targetOf(port, 1)).toBe(1)
+  expect(reconciler.exists('nexthop 1')).toBe(true)
+  // Neither in a later run, which does not try the route.
+  reconciler.want(nexthop(3))
+  reconciler.drop(nexthop(3))
+  await reconciler.flush()
+  expect(dataplane.maps.nexthops.get(1)?.target).toBe(1)
+  // Only what the kernel refused is told.
+  expect(new Set(failures.map(({ operation }) => operation.resource.kind))).toEqual(new Set(['fib']))
+
+  full = false
+  await until(() => targetOf(port, 1) === 2 && !reconciler.exists('nexthop 1'))
+})

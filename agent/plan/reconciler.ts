@@ -4,7 +4,7 @@
  */
 import type { Dataplane, KernelPort } from '../kernel/port.ts'
 import { Slices } from '../loop/slices.ts'
-import { apply, type Failure } from './apply.ts'
+import { apply, type Failure, HeldBack } from './apply.ts'
 import { Plan } from './plan.ts'
 import { affectsRoutes, isRouteTarget, keyOf, type Resource } from './resource.ts'
 import { isRouteKey, RouteStates } from './route-states.ts'
@@ -38,6 +38,8 @@ export class Reconciler {
   readonly #onFailure: (failure: Failure) => void
   readonly #onError: (error: unknown) => void
   readonly #retryMs: number
+  /** Some of them are routes: what they lead to has to stay. */
+  #routesFailed = false
   /** Flows do not know yet that routes have changed. */
   #routesChanged = false
   #running: Promise<Failure[]> | undefined
@@ -154,7 +156,8 @@ export class Reconciler {
       this.#tryLater(keys)
       throw error
     } finally {
-      if (this.#dirtyRoutes.size + this.#leaving.size > 0 && !this.#closed)
+      const leaving = this.#routesFailed ? 0 : this.#leaving.size
+      if (this.#dirtyRoutes.size + leaving > 0 && !this.#closed)
         this.#continue ??= setImmediate(() => this.#flushAlone())
     }
   }
@@ -166,13 +169,13 @@ export class Reconciler {
     for (const key of routes) this.#dirtyRoutes.delete(key)
     const keys = [...this.#dirty, ...routes]
     this.#dirty.clear()
-    if (this.#dirtyRoutes.size > 0) return keys.filter(key => !this.#waits(key))
+    if (this.#dirtyRoutes.size > 0 || this.#routesFailed) return keys.filter(key => !this.#waits(key))
     for (const key of this.#leaving) keys.push(key)
     this.#leaving.clear()
     return keys
   }
 
-  /** There are more routes than this run takes, and some may still lead to it. */
+  /** Routes that this run does not take, or that could not be changed, may still lead to it. */
   #waits(key: string): boolean {
     const present = isRouteKey(key) ? undefined : this.#observed.get(key)
     if (!present || !isRouteTarget(present) || this.#desired.has(key)) return false
@@ -194,16 +197,18 @@ export class Reconciler {
       this.#routesChanged ||= affectsRoutes(operation.resource, before)
     })
     if (this.#routesChanged) this.#newEpoch()
-    for (const failure of failures) this.#onFailure(failure)
+    for (const failure of failures) if (!(failure.error instanceof HeldBack)) this.#onFailure(failure)
     this.#tryLater(failures.map(({ operation }) => keyOf(operation.resource)))
     return failures
   }
 
   #tryLater(keys: readonly string[]): void {
     for (const key of keys) if (!this.#dirty.has(key) && !this.#dirtyRoutes.has(key)) this.#failed.add(key)
+    this.#routesFailed ||= keys.some(isRouteKey)
     if (this.#failed.size === 0 || this.#closed) return
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
+      this.#routesFailed = false
       for (const key of this.#failed) this.#touch(key)
       this.#flushAlone()
     }, this.#retryMs)
