@@ -69,6 +69,11 @@ test.each([
   ['a plain URL', { wan, orchestrator: { url: 'http://x' } }, 'orchestrator.url: must be a wss:// URL'],
   ['a timer', { wan, timers: { probeMs: 0 } }, 'timers.probeMs: '],
   ['a field that is not known', { wan, lans: [] }, 'lans'],
+  [
+    'a depth that the encoder has no columns for',
+    { wan, classes: { bulk: { fec: { packets: 5, depth: 8 } } } },
+    'classes.bulk.fec',
+  ],
 ])('%s is refused, the field named', (_what, config, message) => {
   expect(() => readText(JSON.stringify(config))).toThrow(message)
 })

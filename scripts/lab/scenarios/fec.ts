@@ -31,7 +31,7 @@ const DEEP = { packets: 5, depth: 4 } as const
 /** Of the packets that the links lose. */
 const UNRECOVERED_PERCENT = 20
 const CUTS = 20
-const FEWER_CUTS = 5
+const FEWER_CUTS = 4
 /** Packets between two cuts, and how long a cut lasts. */
 const CUT_PPS = 500
 const CUT_PACKETS = 250
