@@ -28,10 +28,12 @@ describe('with a WAN of MTU 1500', () => {
 
   it('a packet that is too long and may be fragmented travels in ESP fragments', async () => {
     const { a } = branches.edges
-    const before = a.counters()['mp-out'] ?? 0
+    // The gateway's data may ask whether it has come, and is answered.
+    const sent = () => (a.counters()['mp-out'] ?? 0) - (a.counters()['probe-answered'] ?? 0)
+    const before = sent()
     expect(await dropsOf(a, () => expect(answers('10.2.0.2', ['-s', '1440', '-M', 'dont'])).toBe(3))).toEqual({})
     // Two for each ping.
-    expect(a.counters()['mp-out']).toBe(before + 6)
+    expect(sent()).toBe(before + 6)
   })
 
   describe.each([
