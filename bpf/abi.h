@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * All that the programs and the agent share: map keys and values, enums, limits. TypeScript codecs and names are generated from
- * this file's BTF (npm run codegen -> schema/abi.gen.ts); the agent refuses an object or a pinned map with another layout hash.
+ * All that the programs and the agent share: map keys and values, enums, limits; those of routes and of flows are in abi/. TypeScript
+ * codecs and names are generated from the BTF (npm run codegen -> schema/abi.gen.ts); the agent refuses an object or a pinned map with
+ * another layout hash.
  * Rules: fixed-width types, no bitfields, no anonymous members, no implicit padding; __be types are network order.
  *
  * Words: a *sid* is a local session id: 12 random bits, 16 bits of *place*, four zero bits. A *path handle* is sid | path id; it is the
@@ -16,6 +17,8 @@
 #define BRANCHLINE_ABI_H
 
 #include "wire.h"
+#include "abi/fib.h"
+#include "abi/flow.h"
 
 #define MAX_PATHS 65536 /* places; a node may have fewer (agent/kernel/sizes.ts) */
 #define MAX_PEERS 32768
@@ -100,145 +103,6 @@ enum counter {
 	COUNT_COPY_OUT,		/* of mp-out: the second of a packet that is sent twice */
 	COUNT_COPY_IN,		/* of mp-in: a packet that had come before, by another path, or far too late to tell */
 	COUNTERS,
-};
-
-enum nexthop_kind {
-	NH_NONE = 0,
-	NH_UNREACHABLE = 1,	/* counted drop and ICMP: the prefix is known, but not reachable now */
-	NH_PROHIBIT = 2,
-	NH_LOCAL = 3,		/* to the node's own stack */
-	NH_LAN = 4,		/* out of `target` (ifindex), neighbour by the kernel's FIB */
-	NH_PEER = 5,		/* to peer `target` */
-	NH_SET = 6,		/* to a member of set `target`, chosen for each flow */
-};
-
-#define NH_F_SECURE 1		/* only over IPsec, in and out */
-
-struct nexthop {
-	__u8 kind;		/* enum nexthop_kind */
-	__u8 flags;		/* NH_F_* */
-	__u16 reserved;
-	__u32 target;
-};
-
-#define MAX_NEXTHOP_SETS 1024
-#define NEXTHOP_SET_MEMBERS 16
-
-/* Several ways to one place. Key: set. Replaced under a new key, never changed: programs may be reading it. */
-struct nexthop_set {
-	__u16 members[NEXTHOP_SET_MEMBERS]; /* indexes of next hops that are no sets, ascending; one listed n times gets n shares; 0: end */
-};
-
-/*
- * The FIB. Programs read `fib`; the agent's worker writes it and `fib_routes` through shared memory. How a look-up goes is
- * told in path/fib.h, how the maps are filled in agent/kernel/fib/.
- *
- * A *word* says what comes next for the addresses that reach it: kind << 29 | bits of the address that are matched there << 23 | place, in units
- * of 16 bytes from the start of `fib`. A zeroed word is an answer: no route.
- */
-enum fib_kind {
-	FIB_ANSWER = 0,		/* bits 0 to 14: index into nexthops; 0: the VRF's default */
-	FIB_BITMAP = 1,		/* by 6 bits: u64 with a bit where another value begins, then the values, u16 each */
-	FIB_TABLE = 2,		/* u32 words[2^bits] */
-	/* Ranges of 32 bits: sorted inclusive upper bounds, a value for each range and one for what is above. */
-	FIB_SHORT = 3,		/* u32 bounds[2]; u16 values[3] */
-	FIB_LINE = 4,		/* u32 bounds[10]; u16 values[11] */
-	FIB_LINES = 5,		/* u32 bounds[15] of up to 16 lines that follow */
-};
-
-#define FIB_UNIT 16		/* bytes */
-#define FIB_LINE_BYTES 64
-#define FIB_DEEPER 0x8000	/* of a value: no answer; the low bits tell where the next word is, in words from the start of the structure */
-#define MAX_FIB_BYTES (48 << 20) /* of `fib` */
-#define FIB_SLACK 4096		/* behind the halves: what begins below it may be read without a look at where it ends */
-
-/*
- * What `fib` begins with; the roots of both halves follow, then the halves, then FIB_SLACK. A table is rebuilt in the half that does not answer, and
- * one store of `roots` puts it in place.
- */
-struct fib {
-	__u32 roots;		/* byte of VRF 0's root */
-	__u32 vrfs;		/* numbers are below this; 0: nobody has written here */
-	__u32 reserved[14];
-};
-
-struct fib_root {
-	__u32 word4;
-	__u32 word6;
-	__u16 default4;		/* next hop of 0.0.0.0/0, which is kept outside the tree; 0: none */
-	__u16 default6;
-	__u32 reserved;
-};
-
-#define FIB_ROUTE_FREE 0
-
-/* A route as it was asked for, which the tree does not tell: what a restarted agent, or its worker, rebuilds from. Key: a number of no meaning. */
-struct fib_route {
-	__u32 vrf;
-	__u16 nexthop;
-	__u8 length;
-	__u8 family;		/* FAMILY_*; FIB_ROUTE_FREE: no route. Written last */
-	__u64 address[2];	/* high, low; an IPv4 address in the top 32 bits of the high word */
-};
-
-/* 5-tuple within a VRF; IPv4 addresses as ::ffff:a.b.c.d. Ports are 0 where there are none. */
-struct flow_key {
-	__u32 vrf;		/* below MAX_VRFS */
-	__u8 proto;
-	__u8 reserved[3];
-	__be16 sport;
-	__be16 dport;
-	__u8 src[16];
-	__u8 dst[16];
-};
-
-#define FLOW_PROTO_DIGEST 255	/* top byte of an id that is a digest (path/flow-id.h) */
-#define FLOW_CLAIMED 1		/* id_high of a slot that a CPU is writing */
-
-/* From FLOW_ANSWERED on a flow is established: while it lives, no other may take its slot. */
-enum flow_state {
-	FLOW_NEW = 0,
-	FLOW_CLOSED = 1,	/* TCP FIN or RST went by */
-	FLOW_ANSWERED = 2,	/* the other direction is in the table too, or FLOW_MANY packets went by */
-	FLOW_CONNECTED = 3,	/* the same of TCP */
-};
-
-#define FLOW_MANY 64
-
-/* How long a flow is kept after its newest packet, in ticks of flow_config: about a second each. */
-#define FLOW_LIFE_NEW 30
-#define FLOW_LIFE_CLOSED 10
-#define FLOW_LIFE_ANSWERED 300	 /* RFC 4787, REQ-5 */
-#define FLOW_LIFE_CONNECTED 7440 /* RFC 5382, REQ-5 */
-
-/* A slot of the flow table: one direction of a flow. Two of them are an entry of `flows`, which is a cache line; slot = line * 2 + 0 or 1. */
-struct flow {
-	__u64 id_low;		/* source and destination address; of IPv6 half a digest */
-	__u64 id_high;		/* ports or digest, from bit 32 the VRF, from bit 56 the protocol or FLOW_PROTO_DIGEST; 0: free; FLOW_CLAIMED */
-	__u32 route_epoch;	/* node.route_epoch when looked up; older: look up again */
-	__u16 nexthop;		/* index into nexthops */
-	__u16 seen;		/* tick of the newest packet */
-	__u32 policy_version;	/* of the next hop's peer when looked up */
-	__u8 qos;		/* as in the MP header */
-	__u8 step;		/* of a service chain; 0: none */
-	__u8 packets;		/* stops at 255, so that a long flow's line stays clean */
-	__u8 state;		/* enum flow_state */
-};
-
-/* Written once, when `flows` is made, and kept with it over restarts. One entry. */
-struct flow_config {
-	__u64 line_key[4];	/* secret and random: which lines an id may be in; the last two are odd */
-	__u64 digest_key[2];	/* secret and random: SipHash */
-	__u32 line_mask;	/* lines - 1 */
-	__u32 tick_shift;	/* a tick is so many jiffies, as a power of two */
-};
-
-/* Argument and result of flow_sweep. */
-struct flow_sweep {
-	__u32 line;		/* first to look at */
-	__u32 lines;
-	__u32 live;		/* flows that stay */
-	__u32 freed;
 };
 
 /* A session as the agent wrote it; programs only read it. Index: place of the sid. One cache line. */

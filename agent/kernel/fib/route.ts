@@ -1,4 +1,4 @@
-/** Records of struct fib_route (bpf/abi.h) as words: the form in which routes lie in the kernel, and travel between the agent and its FIB worker. */
+/** Records of struct fib_route (bpf/abi/fib.h) as words: the form in which routes lie in the kernel, and travel between the agent and its FIB worker. */
 import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6 } from '../../../schema/abi.gen.ts'
 import { formatAddress, parseAddress } from '../../../schema/address.ts'
 import type { FibKey } from '../fib-key.ts'

@@ -1,4 +1,4 @@
-/** The words of the FIB (bpf/abi.h): what comes next for the addresses that reach one. */
+/** The words of the FIB (bpf/abi/fib.h): what comes next for the addresses that reach one. */
 import { ABI_FIB_UNIT, fibKind } from '../../../schema/abi.gen.ts'
 
 /** 16 bytes: what places are counted in. */
