@@ -2,7 +2,7 @@
 import type { ResponsePayload, SessionSecrets } from '../../schema/mpinit.ts'
 import { traitsOf } from '../mp/link-traits.ts'
 import type { SessionPath, SessionSpec } from '../mp/session.ts'
-import { pathConfOf } from '../node/node.ts'
+import { pathConfOf } from '../node/path-conf.ts'
 import type { Offer } from './handshake.ts'
 import { EDGE_VRF } from './lan.ts'
 

@@ -1,7 +1,8 @@
 /** What a gateway's programs tell its agent: packets of unknown sessions, edges that moved, flows of a newer policy. */
 import { type Event as DataplaneEvent, eventType } from '../../schema/abi.gen.ts'
 import { formatReset } from '../mp/packets.ts'
-import { type Node, outerAddress, pathConfOf } from '../node/node.ts'
+import type { Node } from '../node/node.ts'
+import { outerAddress, pathConfOf } from '../node/path-conf.ts'
 import type { EdgePeer, EdgePeers } from './peers.ts'
 
 export interface DataplaneEventsOptions {

@@ -4,38 +4,30 @@
  */
 
 import { join } from 'node:path'
-import type { Event as DataplaneEvent, PathConf, PathState, Peer, Steering } from '../../schema/abi.gen.ts'
-import {
-  ABI_FAMILY_NONE,
-  ABI_HASH,
-  ABI_MAX_PATHS,
-  ABI_MP_PORT,
-  ABI_PEER_F_ESP,
-  eventType,
-  trafficClass,
-} from '../../schema/abi.gen.ts'
-import { be32, formatAddress, formatBe32, parseAddress } from '../../schema/address.ts'
+import type { Event as DataplaneEvent, PathConf, PathState, Steering } from '../../schema/abi.gen.ts'
+import { ABI_FAMILY_NONE, ABI_HASH, ABI_MAX_PATHS, ABI_MP_PORT, eventType } from '../../schema/abi.gen.ts'
+import { formatBe32 } from '../../schema/address.ts'
 import type { AgentConfig } from '../config.ts'
-import { KernelError } from '../kernel/error.ts'
-import type { Capabilities, Dataplane, KernelPort, Link } from '../kernel/port.ts'
+import type { Capabilities, Dataplane, KernelPort } from '../kernel/port.ts'
 import type { MapSizes } from '../kernel/sizes.ts'
 import type { Logger } from '../log.ts'
 import { LoopDelay } from '../loop/delay.ts'
-import { pathRate } from '../mp/link-traits.ts'
-import type { Endpoint, NetPort } from '../mp/net.ts'
+import type { NetPort } from '../mp/net.ts'
 import { handleOf } from '../mp/session.ts'
 import { observe } from '../plan/apply.ts'
 import { Reconciler } from '../plan/reconciler.ts'
 import { keyOf, type Resource } from '../plan/resource.ts'
-import { plainSteering, within } from '../plan/values.ts'
-import { type Devices, ensureDevices, mpMtu, peerRoute, relaxReversePath, TABLE, wantDevices } from './devices.ts'
+import { Attachments } from './attachments.ts'
+import { type Devices, ensureDevices, mpMtu, peerRoute, TABLE, wantDevices } from './devices.ts'
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { FlowSweeper } from './flow-sweeper.ts'
-import { type Arrival, type WanLink, WanLinks } from './links.ts'
+import { type Arrival, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
-import { ensureGather, ensureSegmenters } from './offload-devices.ts'
-import { carriedBy, innerSizes, wideEnough } from './path-sizes.ts'
+import { nodeConfigOf } from './node-config.ts'
+import { ensureGather, ensureSegmenters, type GatherPair } from './offload-devices.ts'
+import { carriedBy, wideEnough } from './path-sizes.ts'
+import { peerEntry } from './peer-entry.ts'
 import { RUNTIME_FILE, type Runtime, type RuntimeItem, readRuntime, runtimeItems } from './runtime.ts'
 import { type LiveSession, Sessions } from './sessions.ts'
 import { Snapshots } from './snapshots.ts'
@@ -59,12 +51,9 @@ interface NodeParts {
   dataplane: Dataplane
   wan: WanLinks
   devices: Devices
-  gather: { mpg0: Link; mpg1: Link } | undefined
+  gather: GatherPair | undefined
   observed: Resource[]
 }
-
-/** Sampled events: at most one per CPU in this time. */
-const EVENT_INTERVAL_NS = 10_000_000
 
 export class Node {
   readonly config: AgentConfig
@@ -85,13 +74,10 @@ export class Node {
   former: Runtime | undefined
   devices: Devices
   /** Of nodes with LAN ports. */
-  readonly #gather: { mpg0: Link; mpg1: Link } | undefined
+  readonly #gather: GatherPair | undefined
   /** Node id. */
   readonly id: string
-  readonly #wanDevices = new Set<number>()
-  /** WAN devices whose driver refused it. */
-  readonly #withoutXdp = new Set<number>()
-  readonly #relays: boolean
+  readonly #attachments: Attachments
   /** By peer index: has its entry follow what its paths carry. */
   readonly #fits = new Map<number, () => void>()
   #snapshots: Snapshots | undefined
@@ -141,7 +127,7 @@ export class Node {
 
   #begin(onEvent: NodeOptions['onEvent']): void {
     wantDevices(this.reconciler, this.devices)
-    this.#wantAttachments()
+    this.#attachments.want(this.devices, this.#gather, this.wan.links)
     this.dataplane.onEvent(event => {
       this.samples.add(event)
       if (event.type !== eventType.EVENT_DROP) onEvent(event)
@@ -159,7 +145,6 @@ export class Node {
     this.wan = parts.wan
     this.devices = parts.devices
     this.#gather = parts.gather
-    this.#relays = options.relays ?? false
     this.reconciler = new Reconciler({
       port: options.kernel,
       dataplane: parts.dataplane,
@@ -170,6 +155,14 @@ export class Node {
           `cannot ${operation.action}: ${error.message}`,
         ),
       onError: error => options.log.error({ err: error }, 'reconciliation broke off'),
+    })
+    this.#attachments = new Attachments({
+      config: options.config,
+      network: options.kernel.network,
+      dataplane: parts.dataplane,
+      reconciler: this.reconciler,
+      log: options.log,
+      relays: options.relays ?? false,
     })
     this.nexthops = new Nexthops(this.reconciler)
     this.flowSweeper = new FlowSweeper(parts.dataplane.flows, options.log)
@@ -191,7 +184,7 @@ export class Node {
   async refreshWan(): Promise<void> {
     await this.wan.refresh()
     if (this.#gather && (await ensureSegmenters(this.kernel, this.wan.links, this.log))) await this.wan.refresh()
-    this.#wantAttachments()
+    this.#attachments.want(this.devices, this.#gather, this.wan.links)
     const mtu = mpMtu(this.wan.links)
     if (mtu !== this.devices.mtu) {
       this.devices = await ensureDevices(this.kernel, { esp: this.capabilities.esp, mtu })
@@ -200,75 +193,9 @@ export class Node {
     await this.reconciler.flush()
   }
 
-  /**
-   * Whether wan_xdp is on the device, after a try. Only a gateway has packets for it, and a driver without native XDP is none to log every
-   * second. On a veth it would take TSO from the other end, which in turn has to poll, or frames are lost.
-   */
-  #takesXdp({ ifindex, kind, name, upMbps }: WanLink): boolean {
-    const { xdp } = this.config
-    // Frames would pass the link's queues by.
-    if (upMbps !== undefined) return false
-    const asked = this.#relays && (xdp === 'on' || (xdp === 'auto' && kind !== 'veth'))
-    if (!asked || this.#withoutXdp.has(ifindex)) return false
-    try {
-      this.dataplane.attach('wan-xdp', ifindex)
-      this.dataplane.maps.frameDevices.set(ifindex, ifindex)
-      return true
-    } catch (error) {
-      if (!(error instanceof KernelError)) throw error
-      this.#withoutXdp.add(ifindex)
-      this.log.info(
-        { err: error, link: name },
-        `no native XDP on WAN link ${name}: clear packets between tunnels go by tc`,
-      )
-      return false
-    }
-  }
-
-  #wantAttachments(): void {
-    const { mp0, mp1, ipsec0 } = this.devices
-    const want = (hook: Extract<Resource, { kind: 'attachment' }>['hook'], ifindex: number) =>
-      this.reconciler.want({ kind: 'attachment', hook, ifindex })
-    want('mp-egress', mp0.ifindex)
-    want('mp-ingress', mp1.ifindex)
-    if (this.#gather) want('gather', this.#gather.mpg1.ifindex)
-    if (ipsec0) {
-      want('ipsec-egress', ipsec0.ifindex)
-      want('ipsec-ingress', ipsec0.ifindex)
-    }
-    for (const ifindex of this.#wanDevices) {
-      if (this.wan.links.some(link => link.ifindex === ifindex)) continue
-      this.#wanDevices.delete(ifindex)
-      this.#withoutXdp.delete(ifindex)
-      for (const hook of ['wan', 'wan-egress', 'wan-xdp']) this.reconciler.drop(`attachment ${hook} ${ifindex}`)
-    }
-    for (const link of this.wan.links) {
-      this.#wanDevices.add(link.ifindex)
-      want('wan', link.ifindex)
-      want('wan-egress', link.ifindex)
-      if (this.#takesXdp(link)) want('wan-xdp', link.ifindex)
-      const device = this.config.wan.find(entry => entry.name === link.name)?.interface
-      if (device) relaxReversePath(this.kernel.network, device)
-    }
-  }
-
   /** @param vaddr the address that ICMP errors made between tunnels come from; 0.0.0.0 while unknown */
   wantNodeConfig(vaddr: string): void {
-    const { mp0, mp1, ipsec0 } = this.devices
-    this.reconciler.want({
-      kind: 'node',
-      value: {
-        mp0Ifindex: mp0.ifindex,
-        mp1Ifindex: mp1.ifindex,
-        gatherIfindex: this.#gather?.mpg0.ifindex ?? 0,
-        reserved: 0,
-        ipsecIfindex: ipsec0?.ifindex ?? 0,
-        vaddr: be32(vaddr),
-        eventIntervalNs: EVENT_INTERVAL_NS,
-        // fc00::/7 with the node's virtual address: a source for ICMPv6 errors that belongs to no branch.
-        icmpSrc6: icmpSource6(vaddr),
-      },
-    })
+    this.reconciler.want({ kind: 'node', value: nodeConfigOf(this.devices, this.#gather, vaddr) })
   }
 
   /** ms on the machine's monotonic clock: for everything that is measured, since people and NTP set the other one. */
@@ -346,29 +273,15 @@ export class Node {
     const session = this.sessions.get(sid)
     if (!session) return
     this.#fits.set(index, () => this.wantPeer(index, sid, policyVersion, usable, steering))
-    const known = session.paths.filter(({ path }) => this.pathConf(handleOf(sid, path)))
+    const known = session.paths.flatMap(path => {
+      const family = this.pathConf(handleOf(sid, path.path))?.family
+      return family === undefined ? [] : [{ ...path, family }]
+    })
     const paths = wideEnough(known.filter(({ path }) => usable(path)))
     const chosen = paths.length > 0 ? paths : wideEnough(known)
-    const sizes = chosen.map(path => ({
-      mtu: carriedBy(path),
-      family: this.pathConf(handleOf(sid, path.path))?.family === 6 ? (6 as const) : (4 as const),
-    }))
-    const { clear, secure } = innerSizes(sizes, this.devices.mtu)
-    const pathMask = chosen.reduce((mask, { path }) => mask | (1 << path), 0)
-    const words = within(steering ?? plainSteering(chosen[0]?.path ?? 0, pathMask), pathMask)
-    const value: Peer = {
-      sid,
-      pathMask,
-      pathBest: words[trafficClass.CLASS_DEFAULT]?.best ?? 0,
-      policyVersion,
-      mtuClear: clear,
-      mtuSecure: secure,
-      flags: session.esp ? ABI_PEER_F_ESP : 0,
-      steering: words,
-      reserved: [0n, 0n],
-    }
+    const value = peerEntry(session, chosen, { policyVersion, steering, mtu: this.devices.mtu })
     this.reconciler.want({ kind: 'peer', index, value })
-    this.#fitRoute(sid, clear)
+    this.#fitRoute(sid, value.mtuClear)
   }
 
   /** The node's own packets, and the kernel where it fragments ESP, know sizes by the route to the peer: its own where that of all is too wide. */
@@ -421,51 +334,4 @@ export class Node {
     this.wan.close()
     this.dataplane.close()
   }
-}
-
-/**
- * Outer addresses of a path, from the two ends' addresses; its handle is given when it is installed.
- * @param peerMbps what the peer's end of the path takes
- */
-export function pathConfOf(
-  local: Endpoint,
-  remote: Endpoint,
-  link: Pick<WanLink, 'ifindex' | 'mtu' | 'segmenter' | 'upMbps'>,
-  peerMbps?: number,
-): PathConf {
-  const [own, peer] = [parseAddress(local.address), parseAddress(remote.address)]
-  if (!own || !peer || own.family !== peer.family)
-    throw new TypeError(`no path between ${local.address} and ${remote.address}`)
-  const wide = (bytes: Uint8Array) => {
-    const field = new Uint8Array(16)
-    field.set(bytes)
-    return field
-  }
-  return {
-    handle: 0,
-    ifindex: link.ifindex,
-    local: wide(own.bytes),
-    remote: wide(peer.bytes),
-    localPort: local.port,
-    remotePort: remote.port,
-    family: own.family,
-    ttl: 64,
-    mtu: link.mtu,
-    segmentIfindex: link.segmenter,
-    reserved: 0,
-    rate: pathRate(link.upMbps, peerMbps),
-    delayUs: 0,
-  }
-}
-
-/** An outer address as the programs report it. */
-export function outerAddress(family: number, bytes: Uint8Array): string {
-  return formatAddress(family === 4 ? bytes.subarray(0, 4) : bytes)
-}
-
-function icmpSource6(vaddr: string): Uint8Array {
-  const bytes = new Uint8Array(16)
-  bytes[0] = 0xfd
-  bytes.set(parseAddress(vaddr)?.bytes ?? new Uint8Array(4), 12)
-  return bytes
 }

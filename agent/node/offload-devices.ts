@@ -50,8 +50,14 @@ export async function ensureSegmenters(kernel: KernelPort, wan: readonly WanLink
   return made
 }
 
+/** The veth pair at whose second end TCP segments for hosts are joined. */
+export interface GatherPair {
+  mpg0: Link
+  mpg1: Link
+}
+
 /** @throws KernelError */
-export async function ensureGather(kernel: KernelPort): Promise<{ mpg0: Link; mpg1: Link }> {
+export async function ensureGather(kernel: KernelPort): Promise<GatherPair> {
   const { network } = kernel
   const find = async (name: string) => (await network.links()).find(link => link.name === name)
   if (!(await find('mpg0'))) await network.createLink({ kind: 'veth', name: 'mpg0', peer: 'mpg1', mtu: GATHER_MTU })
