@@ -1,6 +1,7 @@
 /** What a running agent counts, in the text form that Prometheus reads (`branchline metrics`); names and units follow its conventions. */
 import { Registry } from 'prom-client'
 import type { Edge } from './edge/edge.ts'
+import type { Gateway } from './gateway/gateway.ts'
 import { gauge, loopMetrics } from './loop/metrics.ts'
 import { pathCounts, pathMetrics } from './paths/metrics.ts'
 import { nodeOf, pathsOf, type Role } from './view.ts'
@@ -30,11 +31,23 @@ export function agentMetrics(role: Role): Registry {
   })
   pathCounts(registry, pathsOf(role))
   if (role.kind === 'edge') pathMetrics(registry, pathsOf(role))
-  if (role.kind === 'gateway')
-    gauge(registry, 'branchline_route_updates_total', 'Changes of prefixes that edges told', [], set =>
-      set({}, role.gateway.vrfs.updates),
-    )
+  if (role.kind === 'gateway') edgeMetrics(registry, role.gateway)
   return registry
+}
+
+function edgeMetrics(registry: Registry, { vrfs, handshakes }: Gateway): void {
+  gauge(registry, 'branchline_route_updates_total', 'Changes of prefixes that edges told', [], set =>
+    set({}, vrfs.updates),
+  )
+  gauge(
+    registry,
+    'branchline_handshakes_ignored_total',
+    'Handshake packets that got no answer, by why',
+    ['reason'],
+    set => {
+      for (const [reason, count] of handshakes.ignored()) set({ reason }, count)
+    },
+  )
 }
 
 function gatewayMetrics(registry: Registry, { uplinks, quality }: Edge): void {

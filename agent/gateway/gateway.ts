@@ -5,31 +5,25 @@
  *   route session -> VRF tables -> FIB, and messages to the enterprise's other edges
  *   every probeMs: who is silent loses its routes; who is heard again gets them back
  */
-import { availableParallelism } from 'node:os'
 import type { Event as DataplaneEvent } from '../../schema/abi.gen.ts'
-import type { GrantBody, Signed } from '../../schema/grant.ts'
 import type { NodeEvent } from '../../schema/node-state.ts'
 import { ROUTE_PORT } from '../../schema/route-messages.ts'
 import type { Identity } from '../identity.ts'
 import { gatewaySizes } from '../kernel/sizes.ts'
 import { WorkQueue } from '../loop/queue.ts'
 import { prefixAllowed, verifyGrant } from '../mp/grant.ts'
-import { Load } from '../mp/load.ts'
 import { LEAST_MTU } from '../mp/mtu.ts'
-import type { ByteStream, Endpoint, Listener } from '../mp/net.ts'
+import type { ByteStream, Listener } from '../mp/net.ts'
 import { Prober } from '../mp/prober.ts'
 import { queuedStream } from '../mp/queued-stream.ts'
-import { createResponder, type Responder, type ResponderResult } from '../mp/responder.ts'
-import { cryptoOnDemand } from '../mp/responder-demand.ts'
-import { cryptoPool } from '../mp/responder-pool.ts'
 import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
 import { PathControl } from '../paths/control.ts'
 import { AddressPool } from './address-pool.ts'
-import { type Admission, abandon, install, prepare } from './admission.ts'
 import { DataplaneEvents } from './dataplane-events.ts'
+import { Handshakes } from './handshakes.ts'
 import { Liveness } from './liveness.ts'
 import { type EdgePeer, EdgePeers } from './peers.ts'
 import { adoptPeers, snapshotPeers } from './restart.ts'
@@ -37,18 +31,11 @@ import { acceptRouteSession } from './route-listener.ts'
 import { type RoutePeerContext, renewGrant } from './route-peer.ts'
 import { type Vrf, Vrfs } from './vrfs.ts'
 
-/** Where a handshake packet came from, and in. */
-interface Origin extends Endpoint {
-  arrival: Arrival
-}
-
 export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
   identity: Identity
   report: (event: Omit<NodeEvent, 'time'>) => void
 }
 
-/** Handshakes per second that a worker does with time to spare: no cookies are asked for up to here. */
-const RATE_PER_WORKER = 800
 /** An edge that never proves its keys is forgotten after so long. */
 const CONFIRM_MS = 10_000
 
@@ -58,12 +45,10 @@ export class Gateway {
   readonly vrfs: Vrfs
   readonly #options: GatewayOptions
   readonly #pool: AddressPool
-  readonly #responder: Responder<Origin>
+  readonly handshakes: Handshakes
   readonly #prober: Prober
   readonly paths: PathControl
-  readonly #admissions = new Map<number, Admission>()
   readonly #routeContext: RoutePeerContext
-  readonly #ignored = new Map<string, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
   /** What edges send on their route sessions. */
   readonly #queue = new WorkQueue()
@@ -109,32 +94,6 @@ export class Gateway {
       onTaken: (vrf, taken) => this.#reportTaken(vrf, taken),
       onError: error => node.log.error({ err: error }, 'routes not told'),
     })
-    const context = this.#admissionContext()
-    const { workers = Math.max(1, availableParallelism() - 1) } = options.config.handshake
-    this.#responder = createResponder({
-      staticKey: options.identity.staticKey,
-      ownGrant: options.identity.signedGrant,
-      trust: options.identity.trust,
-      now: Date.now,
-      hybrid: options.config.handshake.hybrid,
-      ...(workers > 0 && {
-        crypto: cryptoOnDemand(cryptoPool({ workers, log: node.log })),
-        load: new Load({ now: Date.now, rate: RATE_PER_WORKER * workers, burst: RATE_PER_WORKER * workers }),
-      }),
-      accept: (init, grant, { arrival }) => {
-        const decision = prepare(context, init, grant, arrival)
-        if (decision.kind === 'refused')
-          return { localSid: 0, payload: { ok: false, code: decision.code, message: decision.message } }
-        this.#admissions.set(decision.admission.localSid, decision.admission)
-        return { localSid: decision.admission.localSid, payload: decision.payload }
-      },
-      undo: ({ localSid }) => {
-        const admission = this.#admissions.get(localSid)
-        this.#admissions.delete(localSid)
-        if (admission) abandon(context, admission)
-      },
-      done: (result, { arrival }) => this.#onHandshake(result, arrival),
-    })
     this.#routeContext = {
       vrfs: this.vrfs,
       virtualAddress: this.#pool.own,
@@ -152,6 +111,21 @@ export class Gateway {
       failed: error => node.log.error({ err: error }, 'routes not told'),
     }
     const { peers } = this
+    this.handshakes = new Handshakes({
+      identity: options.identity,
+      config: options.config.handshake,
+      admission: {
+        node,
+        pool: this.#pool,
+        peers,
+        vrfs: this.vrfs,
+        paths: this.paths,
+        evict: (peer, reason) => this.remove(peer, reason),
+        renew: (peer, grant, signed) => renewGrant(this.#routeContext, peer, grant, signed),
+      },
+      installed: (peer, sid) => this.#later(CONFIRM_MS, () => this.#forgetUnconfirmed(peer, sid)),
+      report: options.report,
+    })
     this.#events = new DataplaneEvents({
       node,
       peers,
@@ -184,10 +158,10 @@ export class Gateway {
         vrfs: this.vrfs,
         pool: this.#pool,
         paths: this.paths,
-        timestamps: this.#responder.timestamps,
+        timestamps: this.handshakes.timestamps,
         trust: this.#options.identity.trust,
       })
-    node.remember(() => snapshotPeers(this.peers, this.vrfs, this.#pool.own, this.#responder.timestamps))
+    node.remember(() => snapshotPeers(this.peers, this.vrfs, this.#pool.own, this.handshakes.timestamps))
     node.adopted()
     await node.reconciler.flush()
     await this.#prober.open(own)
@@ -197,60 +171,10 @@ export class Gateway {
     this.#tick = every(node.config.timers.probeMs, () => this.#everyProbe(), node.log)
   }
 
-  #admissionContext() {
-    return {
-      node: this.node,
-      pool: this.#pool,
-      peers: this.peers,
-      vrfs: this.vrfs,
-      paths: this.paths,
-      evict: (peer: EdgePeer, reason: string) => this.remove(peer, reason),
-      renew: (peer: EdgePeer, grant: GrantBody, signed: Signed) => renewGrant(this.#routeContext, peer, grant, signed),
-    }
-  }
-
   // Handshake
 
   onPacket(packet: Uint8Array, arrival: Arrival): void {
-    if (this.#closed) return
-    this.#responder.receive(packet, { ...arrival.from, arrival })
-  }
-
-  #onHandshake(outcome: ResponderResult, arrival: Arrival): void {
-    if (this.#closed) return
-    if (outcome.kind === 'ignored') {
-      this.#ignored.set(outcome.reason, (this.#ignored.get(outcome.reason) ?? 0) + 1)
-      return
-    }
-    if (outcome.kind === 'reply') {
-      const { refused } = outcome
-      if (refused) {
-        const from = `${arrival.from.address}: ${refused.message}`
-        this.#options.report({
-          severity: 'warning',
-          code: 'handshake-refused',
-          message: from,
-          detail: { reason: refused.code, node: refused.grant?.node },
-        })
-      }
-      arrival.socket.send(outcome.packet, arrival.from)
-      return
-    }
-    const admission = this.#admissions.get(outcome.localSid)
-    this.#admissions.delete(outcome.localSid)
-    if (!admission) return
-    install(this.#admissionContext(), admission, outcome.remoteSid, outcome.secrets)
-      .then(installed => {
-        if (!installed || this.#closed) return
-        for (const packet of outcome.packets) arrival.socket.send(packet, arrival.from)
-        this.#later(CONFIRM_MS, () => this.#forgetUnconfirmed(admission.peer, outcome.localSid))
-      })
-      .catch(error => this.node.log.error({ err: error }, 'admission failed'))
-  }
-
-  /** Packets refused without an answer, by reason. */
-  ignored(): Record<string, number> {
-    return Object.fromEntries(this.#ignored)
+    this.handshakes.receive(packet, arrival)
   }
 
   #forgetUnconfirmed(peer: EdgePeer, sid: number): void {
@@ -436,7 +360,7 @@ export class Gateway {
     this.#listener?.close()
     for (const peer of this.peers.all()) peer.route?.close('agent stops')
     this.#prober.close()
-    this.#responder.close()
+    this.handshakes.close()
     this.node.close()
   }
 }

@@ -121,7 +121,7 @@ describe('a gateway admits', () => {
   })
 })
 
-test('an edge with a wrong gateway key says what to look at, and leaves nothing at the gateway', async () => {
+test('an edge with a wrong gateway key says what to look at, and leaves nothing at the gateway but a count', async () => {
   const stranger = anchor.gateway('gw1', '100.64.64.0/18')
   const subnets = [{ prefix: '10.1.0.0/24', reachable: true }]
   const a = await branch('a', 1, anchor.edge('a', acme, subnets, [gatewayEntry(stranger, '192.0.2.1')]))
@@ -130,6 +130,7 @@ test('an edge with a wrong gateway key says what to look at, and leaves nothing 
   await until('a reason', () => reasonOf()?.startsWith('no answer from 192.0.2.1 port 2426') ?? false)
   expect(reasonOf()).toContain('key')
   expect(sessionsAt(gw)).toEqual([])
+  expect(await gw.agent?.metrics()).toMatch(/^branchline_handshakes_ignored_total\{reason="bad-mac1"\} [1-9]/m)
 })
 
 describe('a gateway refuses', () => {
