@@ -39,7 +39,7 @@ enum drop_reason {
 	DROP_MP_PATH,		/* path id outside the session's paths */
 	DROP_MP_TAG,
 	DROP_MP_REPLAY,
-	DROP_MP_TOO_OLD,	/* behind the replay window */
+	DROP_MP_TOO_OLD,	/* behind the replay window of its path, or the window of its lane */
 	DROP_OUTER_FRAGMENT,	/* MP is never sent in fragments */
 	DROP_OUTER_MALFORMED,	/* UDP or IP length does not match */
 	/* inner packet */
@@ -101,7 +101,7 @@ enum counter {
 	COUNT_REBUILT_LATE,	/* of those: came after all, and was not needed any more */
 	COUNT_UNPROTECTED,	/* groups whose parity could not be sent */
 	COUNT_COPY_OUT,		/* of mp-out: the second of a packet that is sent twice */
-	COUNT_COPY_IN,		/* of mp-in: a packet that had come before, by another path, or far too late to tell */
+	COUNT_COPY_IN,		/* of mp-in: a packet that had come before, by another path */
 	COUNTERS,
 };
 

@@ -156,16 +156,17 @@ static __always_inline int accept(struct __sk_buff *skb, struct arrival *a, cons
 	return type == MP_PARITY || (a->mp.fec && a->mp.sequence) ? fec_in(skb, a, state) : GO_ON;
 }
 
-/* Of a packet that is sent twice, or protected: false when it has come before. A copy is counted, not dropped: finish() is not meant for it. */
-static __always_inline bool is_first(const struct arrival *a, struct path_state *state)
+/* Of a packet that is sent twice, or protected: GO_ON when it did not come before. A copy ends here, counted; it is no drop, for nothing is lost. */
+static __always_inline int first_of_number(const struct arrival *a, struct path_state *state)
 {
 	struct bundle *bundle = bundle_of(HANDLE_SID(a->handle));
+	int result = bundle ? lane_accept(bundle, bpf_ntohl(a->mp.sequence)) : GO_ON;
 
-	if (!bundle || lane_accept(bundle, bpf_ntohl(a->mp.sequence)))
-		return true;
-	__sync_fetch_and_add(&state->rx_late, 1);
-	count(COUNT_COPY_IN);
-	return false;
+	if (result == TC_ACT_SHOT) {
+		__sync_fetch_and_add(&state->rx_late, 1);
+		count(COUNT_COPY_IN);
+	}
+	return result;
 }
 
 /* All that is outside of the packet, in a frame of its own: the stack below is needed where it is routed. */
@@ -185,8 +186,8 @@ static __noinline int receive(struct __sk_buff *skb, struct journey *j)
 		report(skb, a, EVENT_NO_SESSION, 0);
 	if (result == GO_ON)
 		result = accept(skb, a, session, state);
-	if (result == GO_ON && a->mp.sequence && !is_first(a, state))
-		return TC_ACT_SHOT;
+	if (result == GO_ON && a->mp.sequence)
+		result = first_of_number(a, state);
 	return result == GO_ON ? unpack(skb, j, a, session) : result;
 }
 

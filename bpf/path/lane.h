@@ -31,8 +31,8 @@ static __always_inline __u64 lane_number(__u32 low, __u64 highest)
 	return highest ? highest + ahead : LANE_NUMBERS + low;
 }
 
-/* False: it has come before, or so much later than others of its lane that nobody knows. `sequence` is not 0. */
-static __always_inline bool lane_accept(struct bundle *bundle, __u32 sequence)
+/* GO_ON: the first of its number. SHOT: a copy, it has come before. A drop: others of its lane are so far ahead that nobody knows which. `sequence` is not 0. */
+static __always_inline int lane_accept(struct bundle *bundle, __u32 sequence)
 {
 	struct lane *lane = &bundle->lanes[sequence >> MP_LANE_SHIFT & (MP_LANES - 1)];
 	volatile __u64 *highest = &lane->rx_highest;
@@ -41,20 +41,23 @@ static __always_inline bool lane_accept(struct bundle *bundle, __u32 sequence)
 	__u64 *word = &lane->window[number >> 5 & (LANE_WORDS - 1)];
 
 	if (number + LANE_WORDS * 32 <= *highest)
-		return false;
+		return DROP(DROP_MP_TOO_OLD);
 	for (int i = 0; i < LANE_TRIES; i++) {
 		__u64 seen = *(volatile __u64 *)word;
 		__u64 next = seen >> 32 == epoch ? seen | bit : epoch << 32 | bit;
 
-		if (seen >> 32 > epoch || next == seen)
-			return false;
+		if (seen >> 32 > epoch)
+			return DROP(DROP_MP_TOO_OLD);
+		if (next == seen)
+			return TC_ACT_SHOT;
 		if (__sync_val_compare_and_swap(word, seen, next) != seen)
 			continue;
 		if (number > *highest)
 			*highest = number;
-		return true;
+		return GO_ON;
 	}
-	return false;
+	/* As in window.h: rather one packet too few than one twice. */
+	return DROP(DROP_MP_REPLAY);
 }
 
 #endif

@@ -143,8 +143,24 @@ describe('received', () => {
     expect(taken(1, 2, 3, 4, 5)).toEqual([false, false, false, false, false])
   })
 
-  it('not when it is too late to tell', () => {
-    expect(taken(2000, 2000 - 512, 2000 - 480)).toEqual([true, false, true])
+  describe.each([0, 1] as const)('too late to tell, by path %i: a drop, and no copy', path => {
+    const TOO_OLD = { verdict: SHOT, drops: { 'mp-too-old': 1 }, counters: { 'mp-in': 1 } }
+
+    it.each([
+      ['behind the whole window', 2000, 2000 - 512, TOO_OLD],
+      ['in a word that a later number took over', 2000, 2000 - 511, TOO_OLD],
+      ['but not in the oldest word that is left', 2000, 2000 - 480, FIRST],
+      ['nor in the last place of a window that ends with a word', 2015, 2015 - 511, FIRST],
+    ])('%s', (_name, newest, late, outcome) => {
+      expectOutcome(arrive(0, lane(3, newest)), FIRST)
+      expectOutcome(arrive(path, lane(3, late)), outcome)
+      expect(rig.maps.pathState.get(SID | path)?.rxLate).toBe(0n)
+    })
+
+    it('and every time that it comes', () => {
+      expectOutcome(arrive(0, lane(3, 2000)), FIRST)
+      for (let time = 0; time < 2; time++) expectOutcome(arrive(path, lane(3, 7)), TOO_OLD)
+    })
   })
 
   it('across the end of the 29 bits', () => {
