@@ -1,4 +1,4 @@
-/** One project per tier that vitest runs; scripts/tiers.ts says which tiers there are and in what order. */
+/** One project per tier that vitest runs; scripts/testing/tiers.ts says which tiers there are and in what order. */
 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

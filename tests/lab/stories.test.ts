@@ -1,6 +1,6 @@
 /**
- * The stories of `npm run lab -- list`, told natively in a process of its own, with fewer repetitions where it takes many. Those that say most
- * about ESP run in the guest too: the WAN must not show the text that crosses it, tenants stay apart, and security associations outlive agents.
+ * The stories of `npm run lab -- list`, but for the unsettled: each told natively by a process of its own, with fewer repetitions where it takes many.
+ * Those that say most about ESP run in the guest too: the WAN must not show the text that crosses it, tenants stay apart, and security associations outlive agents.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
