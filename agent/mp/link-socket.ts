@@ -37,7 +37,7 @@ export function openLinkSocket(
     const device = Buffer.alloc(4)
     device.writeUInt32BE(ifindex)
     set(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_IF : IP_UNICAST_IF, device)
-    const address = v6 ? sockaddr6(local.bytes, port) : sockaddr4(local.bytes, port)
+    const address = v6 ? sockaddr(28, AF_INET6, port, 8, local.bytes) : sockaddr(16, AF_INET, port, 4, local.bytes)
     checkErrno(bind(fd, address, address.length), 'bind', object)
     return fd
   } catch (error) {
@@ -46,19 +46,12 @@ export function openLinkSocket(
   }
 }
 
-function sockaddr4(address: Uint8Array, port: number): Buffer {
-  const bytes = Buffer.alloc(16)
-  bytes.set(hostShort(AF_INET))
+/** struct sockaddr_in or sockaddr_in6: of so many bytes, with the address at an offset of its own. */
+function sockaddr(size: number, family: number, port: number, offset: number, address: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(size)
+  bytes.set(hostShort(family))
   bytes.writeUInt16BE(port, 2)
-  bytes.set(address, 4)
-  return bytes
-}
-
-function sockaddr6(address: Uint8Array, port: number): Buffer {
-  const bytes = Buffer.alloc(28)
-  bytes.set(hostShort(AF_INET6))
-  bytes.writeUInt16BE(port, 2)
-  bytes.set(address, 8)
+  bytes.set(address, offset)
   return bytes
 }
 

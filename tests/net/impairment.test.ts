@@ -11,12 +11,10 @@ import type { ProfileInput } from '../../scripts/lab/impairment/profile.ts'
 import { type Impairment, impairFromTopology, openImpairment } from '../../scripts/lab/impairment.ts'
 import { Lab } from '../../scripts/lab/lab.ts'
 import { readMark } from '../../scripts/lab/record.ts'
-import { buildTools } from '../../scripts/lab/tools.ts'
 import { topologySchema } from '../../scripts/lab/topology.ts'
 import { TcpTransfer } from '../../scripts/lab/traffic.ts'
-import { burstSpread, LINK, send, spread, wanAddress, warm } from './impairment/measure.ts'
+import { burstSpread, LINK, seed, send, spread, upLab, wanAddress, warm } from './impairment/measure.ts'
 
-const seed = Number(process.env.BRANCHLINE_SEED ?? Math.floor(Math.random() * 2 ** 32))
 const FAST = 5000
 /** By which other programs may delay most packets of a run. */
 const NOISE_US = 5000
@@ -24,13 +22,7 @@ let lab: Lab
 let link: Impairment
 
 beforeAll(async () => {
-  console.log(`impairment: BRANCHLINE_SEED=${seed}`)
-  await buildTools()
-  lab = await Lab.up({
-    ...{ id: `i${process.pid}`, topology: 'two-branches', machine: 'native', security: 'clear', detach: false },
-    say: () => {},
-    signal: new AbortController().signal,
-  })
+  lab = await upLab()
   link = await openImpairment(lab, LINK, { with: 'relay', seed })
   await warm(lab)
 })

@@ -8,11 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { FlowResult } from '../../../scripts/lab/flow.ts'
 import { DIRECTIONS, type ProfileInput } from '../../../scripts/lab/impairment/profile.ts'
 import { type Impairment, openImpairment } from '../../../scripts/lab/impairment.ts'
-import { Lab } from '../../../scripts/lab/lab.ts'
-import { buildTools } from '../../../scripts/lab/tools.ts'
-import { burstSpread, LINK, send, spread, warm } from '../../net/impairment/measure.ts'
+import type { Lab } from '../../../scripts/lab/lab.ts'
+import { burstSpread, LINK, seed, send, spread, upLab, warm } from '../../net/impairment/measure.ts'
 
-const seed = Number(process.env.BRANCHLINE_SEED ?? Math.floor(Math.random() * 2 ** 32))
 const TRAFFIC = { pps: 500, count: 1000 }
 /** What an emulated machine adds to the quickest packet, both ways of impairment alike. */
 const OVERHEAD_US = 3000
@@ -20,19 +18,13 @@ let lab: Lab
 let link: Impairment
 
 beforeAll(async () => {
-  console.log(`impairment: BRANCHLINE_SEED=${seed}`)
-  await buildTools()
-  lab = await Lab.up({
-    ...{ id: `i${process.pid}`, topology: 'two-branches', machine: 'native', security: 'clear', detach: false },
-    say: () => {},
-    signal: new AbortController().signal,
-  })
+  lab = await upLab()
 }, 120_000)
 afterAll(() => lab?.down())
 
 describe.each(['relay', 'netem'] as const)('%s', kind => {
   beforeAll(async () => {
-    link = await openImpairment(lab, LINK, { with: kind, seed: Math.max(1, seed) })
+    link = await openImpairment(lab, LINK, { with: kind, seed })
     await warm(lab)
   }, 120_000)
 

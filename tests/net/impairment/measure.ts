@@ -1,7 +1,8 @@
-/** One flow over an impaired link, and the bounds that a share of random events keeps to. */
+/** A lab with a link to impair, one flow over it, and the bounds that a share of random events keeps to. */
 import { Flow, type FlowResult } from '../../../scripts/lab/flow.ts'
 import type { Direction } from '../../../scripts/lab/impairment/profile.ts'
-import type { Lab } from '../../../scripts/lab/lab.ts'
+import { Lab } from '../../../scripts/lab/lab.ts'
+import { buildTools } from '../../../scripts/lab/tools.ts'
 import { addressOf, familyOf, findNode, isAgent } from '../../../scripts/lab/topology.ts'
 
 /** The link whose two directions are impaired, and the node at the far side of the WAN. */
@@ -16,6 +17,20 @@ export interface Traffic {
   /** bytes of UDP payload */
   readonly size?: number
   readonly tag?: string
+}
+
+/** What is drawn at random is drawn the same again with BRANCHLINE_SEED. Not 0, which asks for a random one. */
+export const seed = Number(process.env.BRANCHLINE_SEED ?? 1 + Math.floor(Math.random() * (2 ** 32 - 1)))
+
+/** Two branches on this kernel, in clear; the caller takes it down. Prints the seed. */
+export async function upLab(): Promise<Lab> {
+  console.log(`impairment: BRANCHLINE_SEED=${seed}`)
+  await buildTools()
+  return Lab.up({
+    ...{ id: `i${process.pid}`, topology: 'two-branches', machine: 'native', security: 'clear', detach: false },
+    say: () => {},
+    signal: new AbortController().signal,
+  })
 }
 
 let port = 7300
