@@ -5,7 +5,8 @@
 import { expect, it } from 'vitest'
 import type { Initiator } from './initiator.ts'
 import { Load } from './load.ts'
-import { accepted, offer, type TestNode, World } from './testing.ts'
+import { offer, type TestNode, World } from './testing.ts'
+import { accepted } from './testing-payloads.ts'
 
 const EDGES = 500
 const LOSS = 0.2

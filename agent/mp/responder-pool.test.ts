@@ -10,7 +10,8 @@ import { Load } from './load.ts'
 import type { Datagrams } from './packets.ts'
 import { createResponder, type Responder, type ResponderOptions, type ResponderResult } from './responder.ts'
 import { cryptoPool, type PoolOptions } from './responder-pool.ts'
-import { accepted, offer, SOURCE, World } from './testing.ts'
+import { offer, SOURCE, World } from './testing.ts'
+import { accepted } from './testing-payloads.ts'
 
 interface From {
   address: string

@@ -6,7 +6,8 @@ import type { InitPayload } from '../../schema/mpinit.ts'
 import { generateKeyPair, type KeyPair } from './dh.ts'
 import { type SigningKey, signGrant, signingKey } from './grant.ts'
 import { createInitiator, type Initiator, type InitiatorOptions, type InitiatorResult } from './initiator.ts'
-import type { AcceptPayload, ResponderResult } from './responder.ts'
+import type { ResponderResult } from './responder.ts'
+import { accepted, offerOf } from './testing-payloads.ts'
 import { type TestOptions, TestResponder } from './testing-responder.ts'
 
 /** 2026-01-01 00:00 UTC. */
@@ -71,29 +72,7 @@ export class World {
 }
 
 export function offer(node: TestNode, change: Partial<InitPayload> = {}): Omit<InitPayload, 'timestamp'> {
-  return {
-    grant: node.grant,
-    replaces: null,
-    subnets: [{ prefix: '10.1.1.0/24', reachable: true }],
-    links: [{ path: 0, name: 'wan0', family: 4, mtu: 1500, spi: 0x1000 }],
-    via: 0,
-    capabilities: { esp: true },
-    policyVersion: 1,
-    virtualAddress: null,
-    ...change,
-  }
-}
-
-export function accepted(init: InitPayload): AcceptPayload {
-  return {
-    ok: true,
-    virtualAddress: '100.64.0.2',
-    peerAddress: '100.64.0.1',
-    paths: init.links.map(({ path, mtu }) => ({ path, spi: 0x8000 + path, mtu })),
-    capabilities: { esp: true },
-    replaced: false,
-    rekeyAfter: 3600,
-  }
+  return offerOf(node.grant, change)
 }
 
 type Kind<R, K> = Extract<R, { kind: K }>

@@ -16,6 +16,7 @@ import { importKemSeed } from '../kem.ts'
 import { Handshake } from '../noise.ts'
 import { parsePacket } from '../packets.ts'
 import { parseSuite } from '../symmetric.ts'
+import { accepted, offerOf } from '../testing-payloads.ts'
 import { TestResponder } from '../testing-responder.ts'
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex')
@@ -117,23 +118,17 @@ export function nodes() {
 }
 
 export function offer(): InitPayload {
-  return {
-    grant: nodes().edgeGrant,
-    replaces: null,
+  const change = {
     subnets: [
       { prefix: '10.1.1.0/24', reachable: true },
       { prefix: '2001:db8:1:1::/64', reachable: false },
     ],
     links: [
-      { path: 0, name: 'wan0', family: 4, mtu: 1500, spi: 0x1000 },
-      { path: 1, name: 'wan1', family: 6, mtu: 1280, spi: 0xfffffff0 },
+      { path: 0, name: 'wan0', family: 4 as const, mtu: 1500, spi: 0x1000 },
+      { path: 1, name: 'wan1', family: 6 as const, mtu: 1280, spi: 0xfffffff0 },
     ],
-    via: 0,
-    capabilities: { esp: true },
-    policyVersion: 1,
-    virtualAddress: null,
-    timestamp: NOW * 1000,
   }
+  return { ...offerOf(nodes().edgeGrant, change), timestamp: NOW * 1000 }
 }
 
 export function fixedResponder() {
@@ -145,18 +140,7 @@ export function fixedResponder() {
     trust: () => trust,
     now: () => NOW,
     generate: () => importKeyPair(KEYS.gatewayEphemeral),
-    accept: init => ({
-      localSid: GATEWAY_SID,
-      payload: {
-        ok: true,
-        virtualAddress: '100.64.0.2',
-        peerAddress: '100.64.0.1',
-        paths: init.links.map(({ path, mtu }) => ({ path, spi: 0x8000 + path, mtu })),
-        capabilities: { esp: true },
-        replaced: false,
-        rekeyAfter: 3600,
-      },
-    }),
+    accept: init => ({ localSid: GATEWAY_SID, payload: accepted(init) }),
   })
 }
 

@@ -5,13 +5,8 @@ import { type SigningKey, signGrant, signingKey } from '../../../agent/mp/grant.
 import { createInitiator, type Initiator } from '../../../agent/mp/initiator.ts'
 import { Load } from '../../../agent/mp/load.ts'
 import type { Datagrams } from '../../../agent/mp/packets.ts'
-import {
-  type AcceptPayload,
-  createResponder,
-  type OpenCrypto,
-  type Responder,
-  type ResponderResult,
-} from '../../../agent/mp/responder.ts'
+import { createResponder, type OpenCrypto, type Responder, type ResponderResult } from '../../../agent/mp/responder.ts'
+import { accepted, offerOf } from '../../../agent/mp/testing-payloads.ts'
 import type { GrantBody, Signed, TrustBundle } from '../../../schema/grant.ts'
 import type { Hybrid, InitPayload } from '../../../schema/mpinit.ts'
 
@@ -102,9 +97,7 @@ function node(role: 'edge' | 'gateway', nodeName: string): Edge {
 
 /** An edge with two links and two subnets. */
 function offer(grant: Signed): Omit<InitPayload, 'timestamp'> {
-  return {
-    grant,
-    replaces: null,
+  return offerOf(grant, {
     subnets: [
       { prefix: '10.1.1.0/24', reachable: true },
       { prefix: '2001:db8:1:1::/64', reachable: true },
@@ -113,21 +106,5 @@ function offer(grant: Signed): Omit<InitPayload, 'timestamp'> {
       { path: 0, name: 'inet', family: 4, mtu: 1500, spi: 0x1000 },
       { path: 1, name: 'lte', family: 6, mtu: 1500, spi: 0x1001 },
     ],
-    via: 0,
-    capabilities: { esp: true },
-    policyVersion: 1,
-    virtualAddress: null,
-  }
-}
-
-function accepted(init: InitPayload): AcceptPayload {
-  return {
-    ok: true,
-    virtualAddress: '100.64.0.2',
-    peerAddress: '100.64.0.1',
-    paths: init.links.map(({ path, mtu }) => ({ path, spi: 0x8000 + path, mtu })),
-    capabilities: { esp: true },
-    replaced: false,
-    rekeyAfter: 3600,
-  }
+  })
 }
