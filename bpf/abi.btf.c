@@ -17,6 +17,15 @@ EXPORT_STRUCT(flow_key);
 EXPORT_STRUCT(flow);
 EXPORT_STRUCT(flow_config);
 EXPORT_STRUCT(flow_sweep);
+EXPORT_STRUCT(policy);
+EXPORT_STRUCT(policy_rule);
+EXPORT_STRUCT(chain);
+EXPORT_STRUCT(pool);
+EXPORT_STRUCT(pool_line);
+EXPORT_STRUCT(adapter);
+EXPORT_STRUCT(adapter_key);
+EXPORT_STRUCT(instance_state);
+EXPORT_STRUCT(adapter_traffic);
 EXPORT_STRUCT(session);
 EXPORT_STRUCT(steering);
 EXPORT_STRUCT(peer);
@@ -36,6 +45,8 @@ EXPORT_ENUM(event_type);
 EXPORT_ENUM(traffic_class);
 EXPORT_ENUM(spread);
 EXPORT_ENUM(fib_kind);
+EXPORT_ENUM(balance);
+EXPORT_ENUM(adapter_kind);
 
 /* Constants as a BTF enum, since macros leave no BTF. */
 enum abi_constant {
@@ -72,6 +83,29 @@ enum abi_constant {
 	ABI_TRANSIT_EPOCH_SHIFT = TRANSIT_EPOCH_SHIFT,
 	ABI_NH_F_SECURE = NH_F_SECURE,
 	ABI_PEER_F_ESP = PEER_F_ESP,
+	ABI_NH_F_OUTSIDE = NH_F_OUTSIDE,
+	ABI_NH_F_CHAINED = NH_F_CHAINED,
+	ABI_STAGE_SHIFT = STAGE_SHIFT,
+	ABI_MAX_STAGES = MAX_STAGES,
+	ABI_VRF_UPSTREAM = VRF_UPSTREAM,
+	ABI_MAX_CHAINS = MAX_CHAINS,
+	ABI_CHAIN_HOPS = CHAIN_HOPS,
+	ABI_MAX_POOLS = MAX_POOLS,
+	ABI_MAX_POOL_LINES = MAX_POOL_LINES,
+	ABI_MAX_ADAPTERS = MAX_ADAPTERS,
+	ABI_MAX_RULES = MAX_RULES,
+	ABI_POLICY_RULES = POLICY_RULES,
+	ABI_RULE_F_SHADOW = RULE_F_SHADOW,
+	ABI_RULE_F_REVERSE = RULE_F_REVERSE,
+	ABI_RULE_F_MOVE = RULE_F_MOVE,
+	ABI_HOP_F_FAIL_OPEN = HOP_F_FAIL_OPEN,
+	ABI_HOP_F_STATELESS = HOP_F_STATELESS,
+	ABI_CHAIN_F_SECURE = CHAIN_F_SECURE,
+	ABI_POOL_MEMBERS = POOL_MEMBERS,
+	ABI_POOL_LINE_SLOTS = POOL_LINE_SLOTS,
+	ABI_ADAPTER_F_DEAD = ADAPTER_F_DEAD,
+	ABI_ADAPTER_OUTSIDE = ADAPTER_OUTSIDE,
+	ABI_ADAPTER_UNDERLAY = ADAPTER_UNDERLAY,
 	ABI_PORT_F_FQ = PORT_F_FQ,
 	ABI_FAMILY_NONE = FAMILY_NONE,
 	ABI_FAMILY_IPV4 = FAMILY_IPV4,
@@ -95,4 +129,7 @@ _Static_assert(__builtin_offsetof(struct path_state, rx_highest) == 64 && __buil
 	       "sender and receiver write no common cache line");
 _Static_assert(sizeof(struct peer) == 64 && sizeof(struct steering) == 8, "a peer is a cache line, a class one word of it");
 _Static_assert(__builtin_offsetof(struct path_conf, rate) % 8 == 0, "rate and delay change together");
+_Static_assert(sizeof(struct adapter) == 128 && __builtin_offsetof(struct adapter, local) == 64, "Ethernet needs the first cache line only");
+_Static_assert(sizeof(struct pool) == 8 && sizeof(struct pool_line) == 64, "a pool is one word, its slots are cache lines");
+_Static_assert(sizeof(struct policy_rule) == 64, "a rule is a cache line");
 _Static_assert(sizeof(struct flow) == 32, "two flows are a cache line");

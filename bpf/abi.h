@@ -19,6 +19,7 @@
 #include "wire.h"
 #include "abi/fib.h"
 #include "abi/flow.h"
+#include "abi/chain.h"
 
 #define MAX_PATHS 65536 /* places; a node may have fewer (agent/kernel/sizes.ts) */
 #define MAX_PEERS 32768
@@ -64,6 +65,13 @@ enum drop_reason {
 	DROP_REWRITE,		/* the kernel refused to change the packet */
 	DROP_FEC_PARITY,	/* parity packet that stands where no group ends, or is none */
 	DROP_FEC_LENGTH,	/* what parity and the group's other packets add up to cannot be a packet */
+	/* service chains */
+	DROP_NO_CHAIN,		/* its chain or pool is gone, or keeps secure and clear apart */
+	DROP_NO_INSTANCE,	/* nobody in the pool takes connections, and the hop fails closed */
+	DROP_INSTANCE_LOST,	/* its instance died, and what it knew of the connection with it */
+	DROP_CHAIN_TAG,		/* an instance returned a cookie, endpoint or service index that was not given to it */
+	DROP_NO_ADAPTER,	/* from a device or address of instances, but of no adapter */
+	DROP_NOT_CHAINED,	/* leads where only what passed its chain may go */
 	DROP_REASONS,		/* count; not a reason */
 };
 
@@ -102,6 +110,11 @@ enum counter {
 	COUNT_UNPROTECTED,	/* groups whose parity could not be sent */
 	COUNT_COPY_OUT,		/* of mp-out: the second of a packet that is sent twice */
 	COUNT_COPY_IN,		/* of mp-in: a packet that had come before, by another path */
+	COUNT_STEERED,		/* of flow-new: connections that policy gave to a chain */
+	COUNT_SHADOWED,		/* ... and those that a shadow rule would have */
+	COUNT_TO_SERVICE,	/* packets into service instances */
+	COUNT_FROM_SERVICE,
+	COUNT_HOP_SKIPPED,	/* connections that went past a hop without usable instance, which fails open */
 	COUNTERS,
 };
 

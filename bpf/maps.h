@@ -158,6 +158,112 @@ struct {
 	__type(value, __u32); /* peer index */
 } vaddrs SEC(".maps");
 
+/* Service chains, abi/chain.h. All but instance_state and adapter_traffic are agent-written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_VRFS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* VRF */
+	__type(value, struct policy);
+} policies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_RULES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct policy_rule);
+} policy_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_RULES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* index into policy_rules */
+	__type(value, __u64);
+} rule_hits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_CHAINS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* service path id */
+	__type(value, struct chain);
+} chains SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_POOLS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct pool);
+} pools SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_POOLS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* pool; connections that were given out, program-written */
+	__type(value, __u64);
+} pool_turns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_POOL_LINES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct pool_line);
+} pool_lines SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_ADAPTERS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct adapter);
+} adapters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_ADAPTERS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* instance */
+	__type(value, struct instance_state);
+} instance_state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_ADAPTERS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* adapter */
+	__type(value, struct adapter_traffic);
+} adapter_traffic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_ADAPTERS * 2);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32); /* ifindex */
+	__type(value, __u32); /* adapter | ADAPTER_OUTSIDE, or ADAPTER_UNDERLAY */
+} adapter_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_ADAPTERS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct adapter_key);
+	__type(value, __u32); /* adapter */
+} adapter_outers SEC(".maps");
+
 /* WAN devices with wan_xdp on them: only those take frames. Agent-written. */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);

@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x8314867c0f2668ben
+export const ABI_HASH = 0x46204bad211dfb7cn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -37,6 +37,29 @@ export const ABI_DELAY_BUCKET_US = 125
 export const ABI_TRANSIT_EPOCH_SHIFT = 32
 export const ABI_NH_F_SECURE = 1
 export const ABI_PEER_F_ESP = 1
+export const ABI_NH_F_OUTSIDE = 2
+export const ABI_NH_F_CHAINED = 4
+export const ABI_STAGE_SHIFT = 14
+export const ABI_MAX_STAGES = 1024
+export const ABI_VRF_UPSTREAM = 16383
+export const ABI_MAX_CHAINS = 4096
+export const ABI_CHAIN_HOPS = 8
+export const ABI_MAX_POOLS = 4096
+export const ABI_MAX_POOL_LINES = 65536
+export const ABI_MAX_ADAPTERS = 4096
+export const ABI_MAX_RULES = 65536
+export const ABI_POLICY_RULES = 1024
+export const ABI_RULE_F_SHADOW = 1
+export const ABI_RULE_F_REVERSE = 2
+export const ABI_RULE_F_MOVE = 4
+export const ABI_HOP_F_FAIL_OPEN = 1
+export const ABI_HOP_F_STATELESS = 2
+export const ABI_CHAIN_F_SECURE = 1
+export const ABI_POOL_MEMBERS = 64
+export const ABI_POOL_LINE_SLOTS = 32
+export const ABI_ADAPTER_F_DEAD = 1
+export const ABI_ADAPTER_OUTSIDE = 32768
+export const ABI_ADAPTER_UNDERLAY = 16384
 export const ABI_PORT_F_FQ = 1
 export const ABI_FAMILY_NONE = 0
 export const ABI_FAMILY_IPV4 = 4
@@ -110,8 +133,14 @@ export const dropReason = {
   DROP_REWRITE: 28,
   DROP_FEC_PARITY: 29,
   DROP_FEC_LENGTH: 30,
+  DROP_NO_CHAIN: 31,
+  DROP_NO_INSTANCE: 32,
+  DROP_INSTANCE_LOST: 33,
+  DROP_CHAIN_TAG: 34,
+  DROP_NO_ADAPTER: 35,
+  DROP_NOT_CHAINED: 36,
 } as const
-export const DROP_REASONS = 31
+export const DROP_REASONS = 37
 /** Value -> name without its prefix. */
 export const dropReasonNames: Readonly<Record<number, string>> = {
   0: 'none',
@@ -145,6 +174,12 @@ export const dropReasonNames: Readonly<Record<number, string>> = {
   28: 'rewrite',
   29: 'fec-parity',
   30: 'fec-length',
+  31: 'no-chain',
+  32: 'no-instance',
+  33: 'instance-lost',
+  34: 'chain-tag',
+  35: 'no-adapter',
+  36: 'not-chained',
 }
 
 /** enum counter */
@@ -182,8 +217,13 @@ export const counter = {
   COUNT_UNPROTECTED: 30,
   COUNT_COPY_OUT: 31,
   COUNT_COPY_IN: 32,
+  COUNT_STEERED: 33,
+  COUNT_SHADOWED: 34,
+  COUNT_TO_SERVICE: 35,
+  COUNT_FROM_SERVICE: 36,
+  COUNT_HOP_SKIPPED: 37,
 } as const
-export const COUNTERS = 33
+export const COUNTERS = 38
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -219,6 +259,11 @@ export const counterNames: Readonly<Record<number, string>> = {
   30: 'unprotected',
   31: 'copy-out',
   32: 'copy-in',
+  33: 'steered',
+  34: 'shadowed',
+  35: 'to-service',
+  36: 'from-service',
+  37: 'hop-skipped',
 }
 
 /** enum nexthop_kind */
@@ -230,6 +275,7 @@ export const nexthopKind = {
   NH_LAN: 4,
   NH_PEER: 5,
   NH_SET: 6,
+  NH_ADAPTER: 7,
 } as const
 /** Value -> name without its prefix. */
 export const nexthopKindNames: Readonly<Record<number, string>> = {
@@ -240,6 +286,7 @@ export const nexthopKindNames: Readonly<Record<number, string>> = {
   4: 'lan',
   5: 'peer',
   6: 'set',
+  7: 'adapter',
 }
 
 /** enum flow_state */
@@ -323,6 +370,34 @@ export const fibKindNames: Readonly<Record<number, string>> = {
   3: 'short',
   4: 'line',
   5: 'lines',
+}
+
+/** enum balance */
+export const balance = {
+  BALANCE_TURNS: 0,
+  BALANCE_LEAST: 1,
+  BALANCE_HASH: 2,
+} as const
+/** Value -> name without its prefix. */
+export const balanceNames: Readonly<Record<number, string>> = {
+  0: 'turns',
+  1: 'least',
+  2: 'hash',
+}
+
+/** enum adapter_kind */
+export const adapterKind = {
+  ADAPTER_NONE: 0,
+  ADAPTER_ETHERNET: 1,
+  ADAPTER_IPIP: 2,
+  ADAPTER_GENEVE: 3,
+} as const
+/** Value -> name without its prefix. */
+export const adapterKindNames: Readonly<Record<number, string>> = {
+  0: 'none',
+  1: 'ethernet',
+  2: 'ipip',
+  3: 'geneve',
 }
 
 /** struct mp_hdr, 40 bytes */
@@ -717,6 +792,345 @@ export const flowSweepCodec: Codec<FlowSweep> = {
       lines: view.getUint32(4, true),
       live: view.getUint32(8, true),
       freed: view.getUint32(12, true),
+    }
+  },
+}
+
+/** struct policy, 16 bytes */
+export interface Policy {
+  first: number
+  rules: number
+  reserved: number
+  version: number
+  oldest: number
+}
+
+export const policyCodec: Codec<Policy> = {
+  size: 16,
+  encode: value => {
+    const bytes = new Uint8Array(16)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.first, true)
+    view.setUint16(4, value.rules, true)
+    view.setUint16(6, value.reserved, true)
+    view.setUint32(8, value.version, true)
+    view.setUint32(12, value.oldest, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      first: view.getUint32(0, true),
+      rules: view.getUint16(4, true),
+      reserved: view.getUint16(6, true),
+      version: view.getUint32(8, true),
+      oldest: view.getUint32(12, true),
+    }
+  },
+}
+
+/** struct policy_rule, 64 bytes */
+export interface PolicyRule {
+  src: Uint8Array
+  dst: Uint8Array
+  srcLength: number
+  dstLength: number
+  proto: number
+  flags: number
+  sportFrom: number
+  sportTo: number
+  dportFrom: number
+  dportTo: number
+  chain: number
+  application: number
+  name: number
+  reserved: number[]
+}
+
+export const policyRuleCodec: Codec<PolicyRule> = {
+  size: 64,
+  encode: value => {
+    const bytes = new Uint8Array(64)
+    const view = viewOf(bytes)
+    putBytes(bytes, 0, 16, value.src)
+    putBytes(bytes, 16, 16, value.dst)
+    view.setUint8(32, value.srcLength)
+    view.setUint8(33, value.dstLength)
+    view.setUint8(34, value.proto)
+    view.setUint8(35, value.flags)
+    view.setUint16(36, value.sportFrom, true)
+    view.setUint16(38, value.sportTo, true)
+    view.setUint16(40, value.dportFrom, true)
+    view.setUint16(42, value.dportTo, true)
+    view.setUint16(44, value.chain, true)
+    view.setUint16(46, value.application, true)
+    view.setUint32(48, value.name, true)
+    putU32s(view, 52, 3, value.reserved)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      src: takeBytes(view, 0, 16),
+      dst: takeBytes(view, 16, 16),
+      srcLength: view.getUint8(32),
+      dstLength: view.getUint8(33),
+      proto: view.getUint8(34),
+      flags: view.getUint8(35),
+      sportFrom: view.getUint16(36, true),
+      sportTo: view.getUint16(38, true),
+      dportFrom: view.getUint16(40, true),
+      dportTo: view.getUint16(42, true),
+      chain: view.getUint16(44, true),
+      application: view.getUint16(46, true),
+      name: view.getUint32(48, true),
+      reserved: takeU32s(view, 52, 3),
+    }
+  },
+}
+
+/** struct chain, 32 bytes */
+export interface Chain {
+  vrf: number
+  hops: number
+  flags: number
+  reserved: number
+  pools: number[]
+  hopFlags: Uint8Array
+}
+
+export const chainCodec: Codec<Chain> = {
+  size: 32,
+  encode: value => {
+    const bytes = new Uint8Array(32)
+    const view = viewOf(bytes)
+    view.setUint32(0, value.vrf, true)
+    view.setUint8(4, value.hops)
+    view.setUint8(5, value.flags)
+    view.setUint16(6, value.reserved, true)
+    putU16s(view, 8, 8, value.pools)
+    putBytes(bytes, 24, 8, value.hopFlags)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      vrf: view.getUint32(0, true),
+      hops: view.getUint8(4),
+      flags: view.getUint8(5),
+      reserved: view.getUint16(6, true),
+      pools: takeU16s(view, 8, 8),
+      hopFlags: takeBytes(view, 24, 8),
+    }
+  },
+}
+
+/** struct pool, 8 bytes */
+export interface Pool {
+  slots: number
+  balance: number
+  firstLine: number
+}
+
+export const poolCodec: Codec<Pool> = {
+  size: 8,
+  encode: value => {
+    const bytes = new Uint8Array(8)
+    const view = viewOf(bytes)
+    view.setUint16(0, value.slots, true)
+    view.setUint16(2, value.balance, true)
+    view.setUint32(4, value.firstLine, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      slots: view.getUint16(0, true),
+      balance: view.getUint16(2, true),
+      firstLine: view.getUint32(4, true),
+    }
+  },
+}
+
+/** struct pool_line, 64 bytes */
+export interface PoolLine {
+  adapters: number[]
+}
+
+export const poolLineCodec: Codec<PoolLine> = {
+  size: 64,
+  encode: value => {
+    const bytes = new Uint8Array(64)
+    const view = viewOf(bytes)
+    putU16s(view, 0, 32, value.adapters)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      adapters: takeU16s(view, 0, 32),
+    }
+  },
+}
+
+/** struct adapter, 128 bytes */
+export interface Adapter {
+  kind: number
+  flags: number
+  mtu: number
+  chain: number
+  hop: number
+  family: number
+  vrfStage: number
+  instance: number
+  nexthopInside: number
+  nexthopOutside: number
+  insideIfindex: number
+  outsideIfindex: number
+  insideMac: Uint8Array
+  outsideMac: Uint8Array
+  reserved: Uint8Array
+  local: Uint8Array
+  remote: Uint8Array
+  endpoint: bigint
+  attachment: bigint
+  reserved2: bigint[]
+}
+
+export const adapterCodec: Codec<Adapter> = {
+  size: 128,
+  encode: value => {
+    const bytes = new Uint8Array(128)
+    const view = viewOf(bytes)
+    view.setUint8(0, value.kind)
+    view.setUint8(1, value.flags)
+    view.setUint16(2, value.mtu, true)
+    view.setUint16(4, value.chain, true)
+    view.setUint8(6, value.hop)
+    view.setUint8(7, value.family)
+    view.setUint32(8, value.vrfStage, true)
+    view.setUint32(12, value.instance, true)
+    view.setUint16(16, value.nexthopInside, true)
+    view.setUint16(18, value.nexthopOutside, true)
+    view.setUint32(20, value.insideIfindex, true)
+    view.setUint32(24, value.outsideIfindex, true)
+    putBytes(bytes, 28, 6, value.insideMac)
+    putBytes(bytes, 34, 6, value.outsideMac)
+    putBytes(bytes, 40, 24, value.reserved)
+    putBytes(bytes, 64, 16, value.local)
+    putBytes(bytes, 80, 16, value.remote)
+    view.setBigUint64(96, value.endpoint, true)
+    view.setBigUint64(104, value.attachment, true)
+    putU64s(view, 112, 2, value.reserved2)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      kind: view.getUint8(0),
+      flags: view.getUint8(1),
+      mtu: view.getUint16(2, true),
+      chain: view.getUint16(4, true),
+      hop: view.getUint8(6),
+      family: view.getUint8(7),
+      vrfStage: view.getUint32(8, true),
+      instance: view.getUint32(12, true),
+      nexthopInside: view.getUint16(16, true),
+      nexthopOutside: view.getUint16(18, true),
+      insideIfindex: view.getUint32(20, true),
+      outsideIfindex: view.getUint32(24, true),
+      insideMac: takeBytes(view, 28, 6),
+      outsideMac: takeBytes(view, 34, 6),
+      reserved: takeBytes(view, 40, 24),
+      local: takeBytes(view, 64, 16),
+      remote: takeBytes(view, 80, 16),
+      endpoint: view.getBigUint64(96, true),
+      attachment: view.getBigUint64(104, true),
+      reserved2: takeU64s(view, 112, 2),
+    }
+  },
+}
+
+/** struct adapter_key, 40 bytes */
+export interface AdapterKey {
+  remote: Uint8Array
+  local: Uint8Array
+  endpoint: bigint
+}
+
+export const adapterKeyCodec: Codec<AdapterKey> = {
+  size: 40,
+  encode: value => {
+    const bytes = new Uint8Array(40)
+    const view = viewOf(bytes)
+    putBytes(bytes, 0, 16, value.remote)
+    putBytes(bytes, 16, 16, value.local)
+    view.setBigUint64(32, value.endpoint, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      remote: takeBytes(view, 0, 16),
+      local: takeBytes(view, 16, 16),
+      endpoint: view.getBigUint64(32, true),
+    }
+  },
+}
+
+/** struct instance_state, 16 bytes */
+export interface InstanceState {
+  connections: bigint
+  opened: bigint
+}
+
+export const instanceStateCodec: Codec<InstanceState> = {
+  size: 16,
+  encode: value => {
+    const bytes = new Uint8Array(16)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.connections, true)
+    view.setBigUint64(8, value.opened, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      connections: view.getBigUint64(0, true),
+      opened: view.getBigUint64(8, true),
+    }
+  },
+}
+
+/** struct adapter_traffic, 40 bytes */
+export interface AdapterTraffic {
+  toPackets: bigint
+  toBytes: bigint
+  fromPackets: bigint
+  fromBytes: bigint
+  seenNs: bigint
+}
+
+export const adapterTrafficCodec: Codec<AdapterTraffic> = {
+  size: 40,
+  encode: value => {
+    const bytes = new Uint8Array(40)
+    const view = viewOf(bytes)
+    view.setBigUint64(0, value.toPackets, true)
+    view.setBigUint64(8, value.toBytes, true)
+    view.setBigUint64(16, value.fromPackets, true)
+    view.setBigUint64(24, value.fromBytes, true)
+    view.setBigUint64(32, value.seenNs, true)
+    return bytes
+  },
+  decode: bytes => {
+    const view = viewOf(bytes)
+    return {
+      toPackets: view.getBigUint64(0, true),
+      toBytes: view.getBigUint64(8, true),
+      fromPackets: view.getBigUint64(16, true),
+      fromBytes: view.getBigUint64(24, true),
+      seenNs: view.getBigUint64(32, true),
     }
   },
 }

@@ -22,6 +22,17 @@ export const edgeSizes: MapSizes = {
   // 16,384 routes, 1 MiB for the table and as much for its successor.
   fib_routes: 16_385,
   fib: 2 * 2 ** 20,
+  // Service chains are a gateway's.
+  policies: 1,
+  policy_rules: 1,
+  rule_hits: 1,
+  chains: 1,
+  pools: 1,
+  pool_turns: 1,
+  pool_lines: 1,
+  adapters: 1,
+  instance_state: 1,
+  adapter_traffic: 1,
 }
 
 /** As declared: 89 MB for sessions, paths and peers, 64 MB for a million flows at half load, 75 MB for a million routes. */

@@ -11,9 +11,12 @@ enum nexthop_kind {
 	NH_LAN = 4,		/* out of `target` (ifindex), neighbour by the kernel's FIB */
 	NH_PEER = 5,		/* to peer `target` */
 	NH_SET = 6,		/* to a member of set `target`, chosen for each flow */
+	NH_ADAPTER = 7,		/* into adapter `target` of a service instance (abi/chain.h) */
 };
 
 #define NH_F_SECURE 1		/* only over IPsec, in and out */
+#define NH_F_OUTSIDE 2		/* of NH_ADAPTER: by its outside arm, against the chain's direction */
+#define NH_F_CHAINED 4		/* only for what comes out of a service chain */
 
 struct nexthop {
 	__u8 kind;		/* enum nexthop_kind */
