@@ -8,14 +8,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { nameSchema, prefixSchema } from '../schema/common.ts'
+import { interfaceSchema, nameSchema, prefixSchema } from '../schema/common.ts'
 import { hybridSchema } from '../schema/mpinit.ts'
 import type { SpreadName } from './paths/chooser.ts'
-
-/** IFNAMSIZ is 16 with the final NUL (linux/if.h); the kernel refuses '/' and white space (net/core/dev.c, dev_valid_name). */
-const interfaceSchema = z
-  .string()
-  .regex(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'must be an interface name of 1 to 15 characters')
+import { servicesSchema } from './services/config.ts'
 
 const directorySchema = z.string().startsWith('/', 'must be an absolute path')
 
@@ -123,6 +119,8 @@ export const agentConfigSchema = z
     timers: timersSchema.prefault({}),
     classes: classesSchema.prefault({}),
     handshake: handshakeSchema.prefault({}),
+    /** Of a gateway. */
+    services: servicesSchema.prefault({}),
   })
   .superRefine((config, context) => {
     unique(config.wan, 'name', 'wan', context)

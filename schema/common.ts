@@ -51,3 +51,8 @@ export const subnetSchema = z.object({
   reachable: z.boolean(),
 })
 export type Subnet = z.infer<typeof subnetSchema>
+
+/** IFNAMSIZ is 16 with the final NUL (linux/if.h); the kernel refuses '/' and white space (net/core/dev.c, dev_valid_name). */
+export const interfaceSchema = z
+  .string()
+  .regex(/^(?!\.{1,2}$)[^\s/:]{1,15}$/, 'must be an interface name of 1 to 15 characters')
