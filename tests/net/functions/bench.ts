@@ -9,11 +9,12 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { REPO } from '../../../scripts/guest/rundir.ts'
+import { until } from '../../../scripts/lab/until.ts'
 
 const execute = promisify(execFile)
 
@@ -52,7 +53,7 @@ export class FunctionBench {
         ip -n ${ns} neigh add $hop lladdr ${far} dev eth0 nud permanent
         ip -n ${ns} route add default via $hop dev eth0 onlink
       done`
-    await bench.#sh(`
+    const wired = bench.#sh(`
       for name in ${client} ${fn} ${server}; do ip netns add $name; done
       ip link add eth0 netns ${client} type veth peer name in0 netns ${fn}
       ip link add eth0 netns ${server} type veth peer name out0 netns ${fn}
@@ -62,7 +63,13 @@ export class FunctionBench {
       ip -n ${fn} link set in0 address ${MAC.in0} up
       ip -n ${fn} link set out0 address ${MAC.out0} up
       ip netns exec ${fn} ${join(FUNCTIONS, 'plumb')} in0 out0 ${MAC.client} ${MAC.server}`)
-    return bench
+    return wired.then(
+      () => bench,
+      async error => {
+        await bench.close()
+        throw error
+      },
+    )
   }
 
   /** Resolves when it says that packets pass. @throws with what it says when it ends instead */
@@ -121,6 +128,13 @@ export class FunctionBench {
     return child
   }
 
+  /** Waits until somebody listens on the TCP port. */
+  async listens(place: Place, port: number): Promise<void> {
+    await until(`somebody listens on ${port}`, 20_000, async () =>
+      (await this.exec(place, ['ss', '-Hltn', `sport = :${port}`])).includes('LISTEN'),
+    )
+  }
+
   async processes(place: Place): Promise<number[]> {
     const { stdout } = await execute('ip', ['netns', 'pids', this.#namespace(place)])
     return stdout.split('\n').filter(Boolean).map(Number)
@@ -134,6 +148,7 @@ export class FunctionBench {
         await once(child, 'exit')
       }
     for (const place of ['client', 'function', 'server'] as const) {
+      if (!existsSync(`/run/netns/${this.#namespace(place)}`)) continue
       // What a function left behind; a test of its own asks that there is none.
       for (const pid of await this.processes(place)) process.kill(pid, 'SIGKILL')
       await execute('ip', ['netns', 'delete', this.#namespace(place)])

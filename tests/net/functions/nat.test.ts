@@ -1,6 +1,5 @@
 /** Topology: bench.ts. The server says whom it sees. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { until } from '../../../scripts/lab/until.ts'
 import { FunctionBench, SERVER } from './bench.ts'
 
 const NAT = { 4: '198.18.1.7', 6: '2001:db8:81::7' } as const
@@ -8,9 +7,7 @@ const NAT = { 4: '198.18.1.7', 6: '2001:db8:81::7' } as const
 /** Who asks, as the server sees it; by a listener that takes one connection. */
 async function seenBy(bench: FunctionBench, family: 4 | 6, port: number): Promise<string> {
   const server = bench.start('server', ['nc', `-${family}`, '-lvn', String(port)])
-  await until('the server listens', 20_000, async () =>
-    (await bench.exec('server', ['ss', '-Hltn', `sport = :${port}`])).includes('LISTEN'),
-  )
+  await bench.listens('server', port)
   const before = bench.log.length
   await bench.exec('client', ['sh', '-c', `echo hello | nc -${family} -N -w 5 ${SERVER[family]} ${port}`])
   server.kill()
