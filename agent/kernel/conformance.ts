@@ -25,13 +25,7 @@ export interface Machine {
 export type MachineUnderTest = () => Machine
 
 /** @param esp can this machine do ESP? */
-/** @param leaveOut groups that this machine cannot be asked, and why is said where it is called */
-export function kernelConformance(
-  name: string,
-  esp: boolean,
-  make: () => Machine,
-  leaveOut: { fib?: true } = {},
-): void {
+export function kernelConformance(name: string, esp: boolean, make: () => Machine): void {
   describe(name, () => {
     let machine: Machine
     beforeEach(() => {
@@ -61,7 +55,7 @@ export function kernelConformance(
     networkConformance(current)
     queueConformance(current)
     routeConformance(current)
-    dataplaneConformance(current, leaveOut)
+    dataplaneConformance(current)
     xfrmConformance(current, esp)
   })
 }

@@ -22,7 +22,7 @@ import { edgeSizes, vrfsIn } from '../sizes.ts'
 
 const NOBODY = 9999
 
-export function dataplaneConformance(machine: MachineUnderTest, leaveOut: { fib?: true }): void {
+export function dataplaneConformance(machine: MachineUnderTest): void {
   const open = ({ kernel, bpffs }: Machine) => kernel.openDataplane({ bpffs, esp: false })
   const port = (ifindex: number, vrf: number): Port => ({ ifindex, vrf, addr4: 0, flags: 0, addr6: new Uint8Array(16) })
   const byKey = <K, V>(entries: [K, V][]) => entries.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
@@ -199,7 +199,7 @@ export function dataplaneConformance(machine: MachineUnderTest, leaveOut: { fib?
     })
   })
 
-  describe.skipIf(leaveOut.fib)('the FIB', () => {
+  describe('the FIB', () => {
     const routes = [
       { vrf: 1, address: '0.0.0.0', prefixLength: 0, nexthop: 1 },
       { vrf: 1, address: '10.1.0.0', prefixLength: 16, nexthop: 2 },
