@@ -33,6 +33,9 @@ test('one WAN link is enough; all else has defaults', () => {
       graceMs: 3000,
       staleRoutesMs: 60_000,
       handshakeRetryMs: 500,
+      holdMs: 5000,
+      longestHoldMs: 300_000,
+      leaveEveryMs: 10_000,
     },
     classes: {
       default: { spread: 'best', fec: false, playoutMs: 200 },
@@ -53,6 +56,12 @@ test('the socket follows the run directory unless it is named', () => {
 test.each([
   ['no WAN', { wan: [] }, 'wan: at least one WAN link is needed'],
   ['WAN missing', {}, 'wan: '],
+  [
+    'a hold above the longest',
+    { wan, timers: { holdMs: 20, longestHoldMs: 10 } },
+    'timers.holdMs: must not be above longestHoldMs',
+  ],
+  ['a hold of nothing', { wan, timers: { holdMs: 0 } }, 'timers.holdMs: '],
   ['a name twice', { wan: [...wan, { name: 'inet', interface: 'wan1' }] }, 'wan.1.name: inet is used twice'],
   ['an interface twice', { wan: [...wan, { name: 'lte', interface: 'wan0' }] }, 'wan.1.interface: wan0 is used twice'],
   [

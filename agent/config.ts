@@ -18,19 +18,30 @@ const directorySchema = z.string().startsWith('/', 'must be an absolute path')
 const millisecondsSchema = z.int().min(10).max(3_600_000)
 
 /** Timers of sessions, ms unless the name says otherwise. */
-const timersSchema = z.strictObject({
-  /** A path on which nothing was sent for so long gets a probe. */
-  probeMs: millisecondsSchema.default(500),
-  /** A path on which nothing was heard for so long is dead. */
-  silentMs: millisecondsSchema.default(1500),
-  /** Age in seconds at which a session is replaced by a new handshake. */
-  rekeyAfterS: z.int().min(1).max(86_400).default(3600),
-  /** How long a replaced session still receives. */
-  graceMs: millisecondsSchema.default(3000),
-  /** How long routes outlive the route session that brought them. */
-  staleRoutesMs: millisecondsSchema.default(60_000),
-  handshakeRetryMs: millisecondsSchema.default(500),
-})
+const timersSchema = z
+  .strictObject({
+    /** A path on which nothing was sent for so long gets a probe. */
+    probeMs: millisecondsSchema.default(500),
+    /** A path on which nothing was heard for so long is dead. */
+    silentMs: millisecondsSchema.default(1500),
+    /** Age in seconds at which a session is replaced by a new handshake. */
+    rekeyAfterS: z.int().min(1).max(86_400).default(3600),
+    /** How long a replaced session still receives. */
+    graceMs: millisecondsSchema.default(3000),
+    /** How long routes outlive the route session that brought them. */
+    staleRoutesMs: millisecondsSchema.default(60_000),
+    handshakeRetryMs: millisecondsSchema.default(500),
+    /** A path that was left is used again when nothing was wrong with it for so long; each further time doubles it ... */
+    holdMs: millisecondsSchema.default(5000),
+    /** ... up to this. */
+    longestHoldMs: millisecondsSchema.default(300_000),
+    /** A path is left at most once in so long, by being used again no sooner. */
+    leaveEveryMs: millisecondsSchema.default(10_000),
+  })
+  .refine(({ holdMs, longestHoldMs }) => holdMs <= longestHoldMs, {
+    path: ['holdMs'],
+    message: 'must not be above longestHoldMs',
+  })
 
 const handshakeSchema = z.strictObject({
   /** ML-KEM beside X25519, so that what is recorded today stays secret from a quantum computer of tomorrow. */

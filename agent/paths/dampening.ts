@@ -3,19 +3,27 @@
  * and less; good time pays the debt back.
  */
 
-/** ms. */
-const FIRST_HOLD = 5000
-const LONGEST_HOLD = 300_000
-/** No two departures are nearer than this, whatever the path does. */
-const BETWEEN = 10_000
-/** Good time that halves what was doubled once. */
+/** Good time that halves what was doubled once, ms. */
 const FORGIVEN = 60_000
 
+/** Of the configuration's timers. */
+export interface Hold {
+  holdMs: number
+  longestHoldMs: number
+  /** No two departures are nearer than this, whatever the path does. */
+  leaveEveryMs: number
+}
+
 export class Dampening {
+  readonly #hold: Hold
   /** Departures that still count. */
   #count = 0
   #leftMs = Number.NEGATIVE_INFINITY
   #returnedMs = Number.NEGATIVE_INFINITY
+
+  constructor(hold: Hold) {
+    this.#hold = hold
+  }
 
   left(nowMs: number): void {
     if (Number.isFinite(this.#returnedMs)) {
@@ -31,11 +39,12 @@ export class Dampening {
   }
 
   get #holdMs(): number {
-    return Math.min(LONGEST_HOLD, FIRST_HOLD * 2 ** Math.max(0, this.#count - 1))
+    const { holdMs, longestHoldMs } = this.#hold
+    return Math.min(longestHoldMs, holdMs * 2 ** Math.max(0, this.#count - 1))
   }
 
   /** @param goodSinceMs since when nothing was wrong. @returns ms until the path may be used; 0: now */
   waitMs(nowMs: number, goodSinceMs: number): number {
-    return Math.max(0, goodSinceMs + this.#holdMs - nowMs, this.#leftMs + BETWEEN - nowMs)
+    return Math.max(0, goodSinceMs + this.#holdMs - nowMs, this.#leftMs + this.#hold.leaveEveryMs - nowMs)
   }
 }

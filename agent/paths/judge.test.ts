@@ -1,15 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import { type Condition, type Look, PathJudge } from './judge.ts'
+import { type Condition, type JudgeTimers, type Look, PathJudge } from './judge.ts'
 
-const SILENT_MS = 1500
+const TIMERS = { silentMs: 1500, holdMs: 5000, longestHoldMs: 300_000, leaveEveryMs: 10_000 }
 
 /** A judge with a clock: looks at a path every 50 ms. */
 class Bench {
-  readonly judge = new PathJudge(SILENT_MS)
+  readonly judge: PathJudge
   now = 0
   readonly changes: [number, Condition, string][] = []
 
-  constructor() {
+  constructor(timers: Partial<JudgeTimers> = {}) {
+    this.judge = new PathJudge({ ...TIMERS, ...timers })
     this.look()
   }
 
@@ -112,7 +113,7 @@ describe('return', () => {
 
   test('of a path that was never there is at once', () => {
     const bench = new Bench()
-    const late = new PathJudge(SILENT_MS)
+    const late = new PathJudge(TIMERS)
     late.look({ ...well, nowMs: bench.now, present: false })
     expect(late.condition).toBe('down')
     late.look({ ...well, nowMs: bench.now + 50 })
@@ -128,6 +129,16 @@ describe('a path that comes and goes', () => {
       return Math.round(bench.return() / 1000)
     })
     expect(away).toEqual([10, 10, 20, 40, 80, 160, 300, 300, 300])
+  })
+
+  test('is away as long as the configuration says', () => {
+    const bench = new Bench({ holdMs: 300, longestHoldMs: 700, leaveEveryMs: 400 })
+    const away = Array.from({ length: 4 }, () => {
+      bench.look({ left: true })
+      return bench.return()
+    })
+    // Looks are 50 ms apart, and good time begins with the first good one.
+    expect(away).toEqual([400, 650, 750, 750])
   })
 
   test('is forgiven for good time', () => {

@@ -10,7 +10,7 @@
  *
  * To worse at once, to better only by way of the hold time (dampening.ts): whoever sends cannot be in two minds.
  */
-import { Dampening } from './dampening.ts'
+import { Dampening, type Hold } from './dampening.ts'
 
 /**
  * suspect: in use, looked at more closely; degraded: used when there is no better path; left: does not carry packets now, or did not lately: used when
@@ -53,9 +53,15 @@ const DOWN_PATIENCES = 6
 /** ms; also the least that makes a silent path one that is down. */
 const DOWN_MS = 500
 
+/** Of the configuration, ms. */
+export interface JudgeTimers extends Hold {
+  /** A path that did not answer for so long is down, if not found out earlier. */
+  silentMs: number
+}
+
 export class PathJudge {
   readonly #silentMs: number
-  readonly #dampening = new Dampening()
+  readonly #dampening: Dampening
   #goodSinceMs: number | undefined
   /** Nothing was ever wrong with a path that has not been there yet: it comes without a hold time. */
   #proved = false
@@ -64,9 +70,9 @@ export class PathJudge {
   reason = ''
   sinceMs: number | undefined
 
-  /** @param silentMs a path that did not answer for so long is down, if not earlier */
-  constructor(silentMs: number) {
+  constructor({ silentMs, ...hold }: JudgeTimers) {
     this.#silentMs = silentMs
+    this.#dampening = new Dampening(hold)
   }
 
   /** @returns what changed, if anything did */

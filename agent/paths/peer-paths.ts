@@ -79,11 +79,10 @@ export class PeerPaths {
     const { node } = this.#context
     const session = node.sessions.get(sid)
     if (!session) return
-    const { silentMs } = node.config.timers
     this.#sid = sid
     this.#paths = session.paths.map(({ path, link, metered = false, backup = false }) => {
       const known = this.#paths.find(candidate => candidate.path === path && candidate.link === link)
-      const watched = known ?? new WatchedPath(path, link, silentMs, this.peer.index + path)
+      const watched = known ?? new WatchedPath(path, link, node.config.timers, this.peer.index + path)
       watched.metered = metered
       watched.backup = backup
       return watched

@@ -2,7 +2,7 @@
 import type { PathCounters } from '../kernel/path-counters.ts'
 import type { Choosable } from './chooser.ts'
 import { faultOf, signOf } from './faults.ts'
-import { type Change, type Condition, PathJudge } from './judge.ts'
+import { type Change, type Condition, type JudgeTimers, PathJudge } from './judge.ts'
 import { lossRate, provenLoss } from './loss.ts'
 import { PathMeter } from './meter.ts'
 import { largeEvery, type Pacing, paceMs } from './pace.ts'
@@ -61,10 +61,10 @@ export class WatchedPath {
   #nextMs = 0
 
   /** @param spread any number: paths with different ones measure their round trips in different rounds */
-  constructor(path: number, link: string, silentMs: number, spread: number) {
+  constructor(path: number, link: string, timers: JudgeTimers, spread: number) {
     this.path = path
     this.link = link
-    this.judge = new PathJudge(silentMs)
+    this.judge = new PathJudge(timers)
     this.#looks = spread % ROUND_TRIP_EVERY
   }
 
