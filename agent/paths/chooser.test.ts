@@ -156,9 +156,28 @@ describe('how', () => {
       { mode: spread.SPREAD_TWICE, second: 1 },
     ],
     [
+      'twice over one that is held back, where there is no other',
+      { spread: 'twice' },
+      [path(0), path(1, { tier: 2 })],
+      { mode: spread.SPREAD_TWICE, second: 1 },
+    ],
+    [
+      'twice over a degraded one rather',
+      { spread: 'twice' },
+      [path(0), path(1, { tier: 2 }), path(2, { tier: 1, rttMs: 300 })],
+      { mode: spread.SPREAD_TWICE, second: 2 },
+    ],
+    ['never parity over it', { fec: true }, [path(0, { loss: 0.02 }), path(1, { tier: 2 })], { mode: 0, second: 0 }],
+    [
       'never twice over a metered one',
       { spread: 'twice' },
       [path(0), path(1, { tier: 1, metered: true })],
+      { mode: spread.SPREAD_BEST },
+    ],
+    [
+      'even if it is held back',
+      { spread: 'twice' },
+      [path(0), path(1, { tier: 2, metered: true })],
       { mode: spread.SPREAD_BEST },
     ],
     ['nor over a backup', { spread: 'twice' }, [path(0), path(1, { backup: true })], { mode: spread.SPREAD_BEST }],

@@ -78,16 +78,17 @@ export class Chooser {
     const group = ranked.filter(path => standingOf(path, klass) === standing)
     const best = this.#best(nowMs, klass, group)
     const second = group.find(({ path }) => path !== best.path) ?? spare(ranked, best)
-    const mode = modeOf(plan, best, second, group)
+    const copied = second === best ? held(ranked, best) : second
+    const mode = modeOf(plan, best, copied, group)
     const copies = mode === spread.SPREAD_PACKETS || mode === spread.SPREAD_TWICE
     return {
       mode,
       best: best.path,
-      second: second.path,
+      second: (mode === spread.SPREAD_TWICE ? copied : second).path,
       fec: mode === spread.SPREAD_BEST ? fecOf(plan.fec, best.loss) : 0,
       mask: group.reduce((mask, { path }) => mask | (1 << path), 0),
       playoutMs: copies
-        ? Math.min(plan.playoutMs, Math.ceil(skewMs(mode === spread.SPREAD_TWICE ? [best, second] : group)))
+        ? Math.min(plan.playoutMs, Math.ceil(skewMs(mode === spread.SPREAD_TWICE ? [best, copied] : group)))
         : 0,
     }
   }
@@ -117,13 +118,22 @@ function standingOf({ tier, backup, metered }: Choosable, klass: number): number
   return (tier >= 2 ? 8 : 0) + (backup ? 4 : 0) + (tier === 1 ? 2 : 0) + (costs ? 1 : 0)
 }
 
-/** For copies when the best standing has one path alone: another that costs nothing; else there is none. */
+/** When the best standing has one path alone: another that costs nothing; else there is none. */
 function spare(ranked: readonly Choosable[], best: Choosable): Choosable {
-  return ranked.find(({ path, backup, metered, tier }) => path !== best.path && !backup && !metered && tier < 2) ?? best
+  return costless(ranked, best).find(({ tier }) => tier < 2) ?? best
 }
 
-function modeOf({ spread: name }: ClassPlan, best: Choosable, second: Choosable, group: readonly Choosable[]): number {
-  const two = second.path !== best.path
+/** For copies, where there is none of these: one that was left. For the most part it carries again, and is only held back. */
+function held(ranked: readonly Choosable[], best: Choosable): Choosable {
+  return costless(ranked, best)[0] ?? best
+}
+
+function costless(ranked: readonly Choosable[], best: Choosable): Choosable[] {
+  return ranked.filter(({ path, backup, metered }) => path !== best.path && !backup && !metered)
+}
+
+function modeOf({ spread: name }: ClassPlan, best: Choosable, copied: Choosable, group: readonly Choosable[]): number {
+  const two = copied.path !== best.path
   if (name === 'twice' || (name === 'auto' && best.loss > TWICE_LOSS))
     return two ? spread.SPREAD_TWICE : spread.SPREAD_BEST
   if (name === 'flows') return spread.SPREAD_FLOWS

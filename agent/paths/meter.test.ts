@@ -94,6 +94,20 @@ describe('figures', () => {
     expect(meter.figures('ten').out?.lost).toBe(7)
   })
 
+  test('leave out none of those that turned out to fit', () => {
+    const [meter, path] = [new PathMeter(), new TestPath()]
+    run(meter, path, 5)
+    meter.excuse(9, path.now)
+    meter.excuse(-8, path.now)
+    path.lossOut = 0.1
+    run(meter, path, 5)
+    expect(meter.figures('second').out?.lost).toBe(4)
+    meter.excuse(-8, path.now)
+    meter.excuse(1, path.now)
+    run(meter, path, 5)
+    expect(meter.figures('second').out?.lost).toBe(8)
+  })
+
   test('count 32-bit counters on when they wrap', () => {
     const meter = new PathMeter()
     const delay = (count: number) => counters().delay.map((_, bucket) => (bucket === 3 ? count : 0))

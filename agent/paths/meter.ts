@@ -85,10 +85,10 @@ export class PathMeter {
     for (const window of Object.values(this.#windows)) window.push(this.#totals)
   }
 
-  /** So many packets are on their way to find out whether they get through: their loss is no fault of the path. */
+  /** So many packets are on their way to find out whether they get through: their loss is no fault of the path. Below 0: of so many it would be. */
   excuse(packets: number, nowMs: number): void {
-    this.#excused += packets
-    this.#excusedUntilMs = nowMs + EXCUSED_MS
+    this.#excused = Math.max(0, this.#excused + packets)
+    if (packets > 0) this.#excusedUntilMs = nowMs + EXCUSED_MS
   }
 
   /** Leaves out of what the peer was told what was to be expected. */

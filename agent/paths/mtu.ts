@@ -32,7 +32,7 @@ export interface PathMtusOptions {
   prober: Prober
   /** Another size than the session's path has; 0: it is of no use. */
   changed: (path: number, mtu: number) => void
-  /** So many packets are on their way that may be too large. */
+  /** So many packets are on their way that may be too large; below 0: as many of them were not, and their loss would be a fault. */
   tried: (path: number, packets: number) => void
 }
 
@@ -161,6 +161,8 @@ export class PathMtus {
       answered = probedSize & 0xffff
       if (answered >= most) break
     }
+    const fitting = sizes.filter(size => size > 0 && size <= (answered ?? 0)).length
+    if (tries > 1 && fitting > 0) this.#options.tried(handle & 15, -fitting)
     // The small probe has a size as well, below any that was asked for.
     return answered !== undefined && answered < least ? 0 : answered
   }

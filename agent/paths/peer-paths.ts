@@ -151,7 +151,7 @@ export class PeerPaths {
     for (const watched of this.#paths) if (path === undefined || watched.path === path) watched.hurry()
   }
 
-  /** So many packets were sent on the path that are perhaps too large for it. */
+  /** So many packets were sent on the path that are perhaps too large for it; below 0: as many of them are not. */
   excuse(path: number, packets: number): void {
     const watched = this.#paths.find(candidate => candidate.path === path)
     watched?.meter.excuse(packets, this.#context.node.now())

@@ -41,16 +41,18 @@ static __always_inline bool is_single(union steering_word by)
 	return by.is.mode == SPREAD_PACKETS || by.is.mode == SPREAD_TWICE || by.is.fec;
 }
 
-/* Another live path of the class beside `handle`; 0: there is none. The second may be none of the mask: good enough for copies alone. */
+/*
+ * Another path of the class beside `handle`, a live one if there is any; 0: there is none. One that was left is mostly held back, and carries: of all
+ * that is sent there, copies alone lose nothing. The second may be none of the mask: good enough for copies alone.
+ */
 static __always_inline __u32 other_path(const struct peer *peer, union steering_word by, __u32 handle)
 {
-	__u32 second = by.is.second & (MP_PATHS - 1), other;
+	__u32 second = by.is.second & (MP_PATHS - 1);
 	__u32 mask = peer_word(peer).is.mask & (by.is.mask | 1U << second) & ~(1U << HANDLE_PATH(handle));
 
 	if (!mask)
 		return 0;
-	other = search_path(HANDLE_SID(handle), mask << 16 | mask, second << 8 | second);
-	return other && look_at(other) == LOOKED_ALIVE ? other : 0;
+	return search_path(HANDLE_SID(handle), mask << 16 | mask, second << 8 | second);
 }
 
 /* A packet that is single and complete, of a class whose packets go twice; by `handle` and another path where there is one. */

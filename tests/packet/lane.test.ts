@@ -32,6 +32,11 @@ function learnHop(path: 0 | 1): void {
   rig.setState(SID | path, { hop, hopRemote, hopAsked: Number((hop[0] ?? 0n) >> 48n) + 1 })
 }
 
+/** The programs have found the path silent. */
+function leave(path: number): void {
+  rig.setState(SID | path, { ...rig.maps.pathState.get(SID | path), left: 1 })
+}
+
 const numbers = () => [SID, SID | 1].map(handle => rig.maps.pathState.get(handle)?.txNumber)
 const numberOf = (sequence: number) => sequence & 0x1fffffff
 /** Of all lanes: which CPU runs the test is not ours to say. */
@@ -66,9 +71,32 @@ describe.each(FAMILIES)('sent twice, IPv%i inside', family => {
     expect(numbers()).toEqual([1n, 1n])
   })
 
+  it.each([
+    ['the second was left', [1]],
+    ['the best was left', [0]],
+    ['both were left', [0, 1]],
+  ])('also when %s: it may be held back, and carry', (_name, left) => {
+    learnHop(1)
+    for (const path of left) leave(path)
+    const out = rig.run('lan', packet)
+    expectOutcome(out, { verdict: REDIRECT, counters: { ...COUNTED, 'mp-out': 2, 'copy-out': 1 } })
+    expect(numbers()).toEqual([1n, 1n])
+  })
+
+  it('by one that lives rather than the second that was left', () => {
+    rig.setSession(SID, { pathMask: 7 })
+    rig.setPath(SID | 2, {})
+    rig.setState(SID | 2, {})
+    const word = { mode: spread.SPREAD_TWICE, best: 0, second: 1, fec: 0, mask: 7, playoutMs: 0 }
+    rig.setPeer(9, { pathMask: 7, steering: [word, word, word, word] })
+    learnHop(0)
+    leave(1)
+    expectOutcome(rig.run('lan', packet), { verdict: REDIRECT, counters: { ...COUNTED, 'mp-out': 2, 'copy-out': 1 } })
+    expect([SID, SID | 1, SID | 2].map(handle => rig.maps.pathState.get(handle)?.txNumber)).toEqual([1n, 0n, 1n])
+  })
+
   it.each<[string, () => void]>([
     ['no next hop is known', () => {}],
-    ['the second was left', () => rig.setState(SID | 1, { left: 1 })],
     ['the second carries less', () => rig.setPath(SID | 1, { mtu: 100 })],
     ['the second has no address yet', () => rig.setPath(SID | 1, { family: 0 })],
   ])('once, under its sequence, when %s', (name, spoil) => {
