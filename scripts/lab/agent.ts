@@ -6,6 +6,10 @@ import type { AgentConfigInput } from '../../agent/config.ts'
 import {
   type Drops,
   dropsSchema,
+  type PathChangeRow,
+  type PathReport,
+  pathChangeSchema,
+  pathReportSchema,
   type RouteRow,
   routeRowSchema,
   type Status,
@@ -158,6 +162,15 @@ export class Agent {
 
   drops(): Promise<Drops> {
     return this.#ask('GET', 'drops', dropsSchema)
+  }
+
+  paths(): Promise<PathReport[]> {
+    return this.#ask('GET', 'paths', z.array(pathReportSchema))
+  }
+
+  /** Newest first. */
+  pathHistory(): Promise<PathChangeRow[]> {
+    return this.#ask('GET', 'pathHistory', z.array(pathChangeSchema))
   }
 
   /** Newest first. */

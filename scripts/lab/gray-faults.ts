@@ -25,6 +25,8 @@ export function grayFaults(delayMs: number): readonly GrayFault[] {
     ...{ name, directions, profile, limitMs: GRAY_MS },
   })
   return [
+    // First: with --count 1 the guest tells what no kernel without ESP can.
+    { ...gray('ESP lost', DIRECTIONS, { blackhole: true, only: ESP }), esp: true },
     { ...gray('black hole out', ['out'], { blackhole: true }), limitMs: HOLE_MS },
     { ...gray('black hole in', ['in'], { blackhole: true }), limitMs: HOLE_MS },
     gray('20 % lost out', ['out'], { loss: 0.2 }),
@@ -36,6 +38,5 @@ export function grayFaults(delayMs: number): readonly GrayFault[] {
     { ...gray('60 % lost for 3 s', DIRECTIONS, { loss: 0.6 }), lastsMs: 3000 },
     gray('5 % lost both ways', DIRECTIONS, { loss: 0.05 }),
     gray('30 % reordered', DIRECTIONS, { delayMs: delayMs + 25, reorder: 0.3, reorderByMs: 25 }),
-    { ...gray('ESP lost', DIRECTIONS, { blackhole: true, only: ESP }), esp: true },
   ]
 }

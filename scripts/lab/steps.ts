@@ -95,6 +95,16 @@ export async function forgetFaults(
   })
 }
 
+/** Resolves when branch-a and gw1 hold nothing against any path between them. */
+export async function pathsGood({ system }: Stage): Promise<void> {
+  await until('every path is good again', SETTLE_DEADLINE_MS, async () => {
+    for (const name of ['gw1', 'branch-a'])
+      for (const { peer, link, condition, reason } of await system.agent(name).paths())
+        claim(condition === 'good', `${name}: ${peer} by ${link} is ${condition}: ${reason}`)
+    return true
+  })
+}
+
 /** Ends the flow and adds its figures: what was lost must be nothing. Every agent must run. */
 export async function finishFlow(stage: Stage, { flow, before }: WatchedFlow, name: string): Promise<void> {
   const { story } = stage

@@ -2,7 +2,9 @@
  *   a1 ==a packet every 10 ms each way, and TCP==> branch-a --- inet, 5 ms ---- gw1 --- branch-b --- b1
  *                                                          \-- lte, 15 ms --/
  *
- * The path in use ends, in one of three ways; the programs on both sides must notice by themselves.
+ * The path in use ends, in one of three ways; the programs on both sides must notice by themselves. Traffic stays on the one that took over, so
+ * both links have their turn as the path in use. Of the silence that hosts see, links take a part for themselves: what the cut one delivered until
+ * then, or would have answered, and the way over the other one.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +14,8 @@ import { Flow } from '../flow.ts'
 import { LinkUse } from '../link-use.ts'
 import type { Scenario, Stage } from '../scenario.ts'
 import { longestSilenceMs } from '../silence.ts'
-import { forgetFaults, switchOn } from '../steps.ts'
+import { pathsGood, switchOn } from '../steps.ts'
+import type { Story } from '../story.ts'
 import { since, tcpCounters } from '../tcp-counters.ts'
 import { hostAddress, pacedSource, TcpTransfer } from '../traffic.ts'
 import { until } from '../until.ts'
@@ -20,11 +23,14 @@ import { until } from '../until.ts'
 const CUTS = 100
 const EVERY_MS = 10
 const DELAY_MS: Readonly<Record<string, number>> = { inet: 5, lte: 15 }
-/** Beyond the one-way delay of the path that takes over. */
+/** Beyond the round trip of the path that was cut, and the delay of the one that takes over. */
 const GAP_BAR_MS = 50
+/** The link that traffic prefers: of its cuts the bar holds with its own round trip in it. */
+const PREFERRED = 'inet'
 const TCP_BYTES_PER_S = 100_000
 /** Of each flow, behind a cut: as many again must have come. */
 const PACKETS_AFTER = 30
+const HOLD_MS = 500
 const DEADLINE_MS = 60_000
 const HOSTS = ['a1', 'b1'] as const
 
@@ -33,8 +39,8 @@ export const failover: Scenario = {
   about: '100 cuts of the path in use (--count for fewer): packets go by the other one within 50 ms, TCP lives',
   topology: 'two-links',
   enterprises: ['acme'],
-  // Old sessions go soon: each turn waits for that.
-  timers: { graceMs: 500 },
+  // Each turn waits until a path that was cut is used again.
+  timers: { holdMs: HOLD_MS, longestHoldMs: HOLD_MS, leaveEveryMs: HOLD_MS },
   async run(stage) {
     const { story, lab, count = CUTS } = stage
     await switchOn(stage, 'acme')
@@ -82,21 +88,52 @@ async function startTransfer({ story, lab }: Stage): Promise<() => Promise<void>
 
 async function measure(stage: Stage, use: LinkUse, flows: readonly Flow[], count: number): Promise<void> {
   const { story } = stage
-  const gaps: number[] = []
+  const gaps: Gap[] = []
   for (let turn = 0; turn < count; turn++) gaps.push(await cutOnce(stage, use, flows, turn))
-  story.note(`ms: ${gaps.map(Math.round).join(' ')}`)
-  gaps.sort((a, b) => a - b)
-  story.figure('gap-p50', Math.round(quantile(gaps, 0.5)), 'ms', GAP_BAR_MS)
-  // Of fewer it would be the longest, which one busy moment of this machine decides.
-  story.figure('gap-p99', Math.round(quantile(gaps, 0.99)), 'ms', count >= CUTS ? GAP_BAR_MS : null)
-  story.figure('gap-max', Math.round(quantile(gaps, 1)), 'ms', null)
+  for (const link of Object.keys(DELAY_MS)) {
+    const ofLink = gaps.filter(gap => gap.link === link)
+    story.note(`${link} cut, silence in ms: ${ofLink.map(({ silenceMs }) => Math.round(silenceMs)).join(' ')}`)
+    const bar = link === PREFERRED ? GAP_BAR_MS : null
+    tellGaps(story, `${link}-cut-gap`, ofLink.map(beyondOther), bar, count >= CUTS ? bar : null)
+  }
+  // Of fewer the p99 would be the longest, which one busy moment of this machine decides.
+  tellGaps(story, 'gap', gaps.map(beyondBoth), GAP_BAR_MS, count >= CUTS ? GAP_BAR_MS : null)
 }
 
-/** @returns the longer silence of the two directions, beyond the delay of the path that took over, ms */
-async function cutOnce(stage: Stage, use: LinkUse, flows: readonly Flow[], turn: number): Promise<number> {
-  const link = await use.busiest('out')
+function tellGaps(
+  story: Story,
+  name: string,
+  gaps: readonly number[],
+  p50Bar: number | null,
+  p99Bar: number | null,
+): void {
+  const sorted = gaps.toSorted((a, b) => a - b)
+  if (sorted.length === 0) return
+  story.figure(`${name}-p50`, Math.round(quantile(sorted, 0.5)), 'ms', p50Bar)
+  story.figure(`${name}-p99`, Math.round(quantile(sorted, 0.99)), 'ms', p99Bar)
+  story.figure(`${name}-max`, Math.round(quantile(sorted, 1)), 'ms', null)
+}
+
+/** One cut: the longer silence of the two directions. */
+interface Gap {
+  readonly link: string
+  readonly silenceMs: number
+}
+
+const otherThan = (link: string) => Object.keys(DELAY_MS).find(each => each !== link) ?? ''
+
+function beyondOther({ link, silenceMs }: Gap): number {
+  return silenceMs - (DELAY_MS[otherThan(link)] ?? 0)
+}
+
+function beyondBoth(gap: Gap): number {
+  return beyondOther(gap) - 2 * (DELAY_MS[gap.link] ?? 0)
+}
+
+async function cutOnce(stage: Stage, use: LinkUse, flows: readonly Flow[], turn: number): Promise<Gap> {
+  await pathsGood(stage)
+  const link = await inUse(use)
   const way = waysToCut(stage, use, link)[turn % 3]
-  const other = Object.keys(DELAY_MS).find(each => each !== link) ?? ''
   const from = flows.map(flow => flow.arrivals().length)
   await way?.cut()
   const since = flows.map(flow => flow.arrivals().length)
@@ -105,8 +142,15 @@ async function cutOnce(stage: Stage, use: LinkUse, flows: readonly Flow[], turn:
   )
   const silences = flows.map((flow, index) => longestSilenceMs(flow.arrivals(from[index]), EVERY_MS))
   await way?.heal()
-  await forgetFaults(stage)
-  return Math.max(...silences) - (DELAY_MS[other] ?? 0)
+  return { link, silenceMs: Math.max(...silences) }
+}
+
+/** The link that both directions go by. */
+function inUse(use: LinkUse): Promise<string> {
+  return until('both directions use one link', DEADLINE_MS, async () => {
+    const [out, back] = await Promise.all([use.busiest('out'), use.busiest('in')])
+    return out === back && out
+  })
 }
 
 function waysToCut({ lab }: Stage, use: LinkUse, link: string): readonly Cut[] {

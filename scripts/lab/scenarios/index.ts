@@ -6,7 +6,7 @@ import { failover } from './failover.ts'
 import { fec } from './fec.ts'
 import { gatewayReset } from './gateway-reset.ts'
 import { gateways } from './gateways.ts'
-import { gray } from './gray.ts'
+import { gray, grayIpv6 } from './gray.ts'
 import { instantVpn } from './instant-vpn.ts'
 import { ipv6 } from './ipv6.ts'
 import { memory } from './memory.ts'
@@ -35,6 +35,7 @@ export const SCENARIOS: readonly Scenario[] = [
   memory,
   failover,
   gray,
+  grayIpv6,
   fec,
   refusals,
 ]
