@@ -162,6 +162,9 @@ static __always_inline int first_of_number(const struct arrival *a, struct path_
 	struct bundle *bundle = bundle_of(HANDLE_SID(a->handle));
 	int result = bundle ? lane_accept(bundle, bpf_ntohl(a->mp.sequence)) : GO_ON;
 
+	/* Its group, which remembers more, has not seen it: parity may come by a path that is much slower. */
+	if (result == DROP(DROP_MP_TOO_OLD) && a->rebuilt)
+		return GO_ON;
 	if (result == TC_ACT_SHOT) {
 		__sync_fetch_and_add(&state->rx_late, 1);
 		count(COUNT_COPY_IN);

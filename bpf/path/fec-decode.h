@@ -91,10 +91,18 @@ static __always_inline __u32 fec_row(__u32 bit)
 	       (bit & 0xaaaaaaaa ? 1 : 0);
 }
 
+/* Bits of the members that are missing. */
+static __always_inline __u32 fec_absent(__u32 seen, __u32 k)
+{
+	__u32 all = (k < 31 ? 1U << k : 1U << 31) - 1;
+
+	return all & ~seen;
+}
+
 /* Bit of the only member that is missing while all else is there; 0: none. */
 static __always_inline __u32 fec_missing(__u32 seen, __u32 k)
 {
-	__u32 all = (k < 31 ? 1U << k : 1U << 31) - 1, missing = all & ~seen;
+	__u32 missing = fec_absent(seen, k);
 
 	return seen & FEC_PARITY_SEEN && !(missing & (missing - 1)) ? missing : 0;
 }
@@ -122,6 +130,7 @@ static __noinline int fec_become(struct __sk_buff *skb, struct arrival *a, struc
 	a->payload[1] = group->sum.words[1];
 	a->length = MP_HDR_LEN + length;
 	a->marked = 0;
+	a->rebuilt = 1;
 	count(COUNT_REBUILT);
 	return GO_ON;
 }
@@ -138,6 +147,11 @@ static __always_inline int fec_add(struct __sk_buff *skb, struct arrival *a, str
 		if (!fec_is_parity(a))
 			count(COUNT_REBUILT_LATE);
 		return TC_ACT_SHOT;
+	}
+	if (!fec_absent(group->seen | bit, fec_k(group->code))) {
+		/* The last member, or parity behind it, as nearly always: nobody will ask for the sum. */
+		group->seen |= bit;
+		return fec_is_parity(a) ? TC_ACT_SHOT : GO_ON;
 	}
 	if (fec_fold(skb, &group->sum, a->offset + MP_HDR_LEN))
 		return fec_is_parity(a) ? TC_ACT_SHOT : GO_ON;

@@ -53,26 +53,29 @@ static __always_inline struct fec_place fec_place_of(__u32 number, __u32 code)
 	return (struct fec_place){ .block = block, .row = at >> shift, .column = at & ((1U << shift) - 1) };
 }
 
-/* Begins a sum of nothing. clang must not see that this is a memset. */
-static __noinline void fec_clear(struct fec_sum *sum)
+/* Begins a sum of nothing. What was the last one's, `longest` bytes, stays until the first packet is put over it. */
+static __always_inline void fec_clear(struct fec_sum *sum)
+{
+	sum->count = 0;
+	sum->timestamp_us = 0;
+	sum->length_qos = 0;
+}
+
+/* Words from the `i`th on, 8 at least and as many as are not 0. clang must not see that this is a memset. */
+static __noinline void fec_zero(struct fec_sum *sum, __u32 i)
 {
 	__u64 zero = 0;
-	__u32 i;
 
-	for (i = 0; i < FEC_WORDS; i += 8) {
+	for (; i < FEC_WORDS; i += 8) {
 		__u64 *to = sum->words + i;
 
-		if (i * 8 >= sum->longest)
-			break;
 		asm volatile("" : "+r"(zero));
 #pragma unroll
 		for (int j = 0; j < 8; j++)
 			to[j] = zero;
+		if (i * 8 + 64 >= sum->longest)
+			break;
 	}
-	sum->longest = 0;
-	sum->count = 0;
-	sum->timestamp_us = 0;
-	sum->length_qos = 0;
 }
 
 /* The last bytes, fewer than 64, into `to`, which has room for them. */
@@ -99,22 +102,30 @@ static __always_inline void fec_fold_rest(__u64 *to, const void *from, const voi
 		*(__u8 *)to ^= *(const __u8 *)from;
 }
 
-/*
- * Adds the bytes from `offset` to the packet's end. 64 at a time, of which each takes 4 instructions for 8 bytes. Not 0: the packet cannot be read, or is too long;
- * the sum is as before.
- */
-__noinline int fec_fold(struct __sk_buff *skb, struct fec_sum *sum __nonnull, __u32 offset)
+/* The first packet of a sum takes the place of what was there: half the work of adding it to zeros. */
+static __always_inline void fec_put(struct fec_sum *sum, const void *from, const void *end)
 {
-	__u32 length = skb->len - offset, i;
-	void *from, *end;
+	for (__u32 i = 0; i < FEC_WORDS; i += 8) {
+		__u64 *to = sum->words + i;
+		const __u64 *words = from;
 
-	if (offset > 255 || skb->len <= offset || length > FEC_BYTES)
-		return -1;
-	if (packet_data(skb) + skb->len > packet_end(skb) && bpf_skb_pull_data(skb, skb->len))
-		return -1;
-	from = packet_data(skb) + offset;
-	end = packet_end(skb);
-	for (i = 0; i < FEC_WORDS; i += 8) {
+		if (from + 64 > end) {
+			fec_zero(sum, i);
+			fec_fold_rest(to, from, end);
+			break;
+		}
+#pragma unroll
+		for (int j = 0; j < 8; j++)
+			to[j] = words[j];
+		from += 64;
+	}
+	sum->longest = 0;
+}
+
+/* 64 bytes at a time, of which each takes 4 instructions for 8 bytes. */
+static __always_inline void fec_add_bytes(struct fec_sum *sum, const void *from, const void *end)
+{
+	for (__u32 i = 0; i < FEC_WORDS; i += 8) {
 		__u64 *to = sum->words + i;
 		const __u64 *words = from;
 
@@ -127,6 +138,24 @@ __noinline int fec_fold(struct __sk_buff *skb, struct fec_sum *sum __nonnull, __
 			to[j] ^= words[j];
 		from += 64;
 	}
+}
+
+/* Adds the bytes from `offset` to the packet's end. Not 0: the packet cannot be read, or is too long; the sum is as before. */
+__noinline int fec_fold(struct __sk_buff *skb, struct fec_sum *sum __nonnull, __u32 offset)
+{
+	__u32 length = skb->len - offset;
+	void *from, *end;
+
+	if (offset > 255 || skb->len <= offset || length > FEC_BYTES)
+		return -1;
+	if (packet_data(skb) + skb->len > packet_end(skb) && bpf_skb_pull_data(skb, skb->len))
+		return -1;
+	from = packet_data(skb) + offset;
+	end = packet_end(skb);
+	if (sum->count)
+		fec_add_bytes(sum, from, end);
+	else
+		fec_put(sum, from, end);
 	if (length > sum->longest)
 		sum->longest = length;
 	sum->count++;

@@ -17,6 +17,7 @@ struct arrival {
 	__u32 handle;  /* set when session and path are known */
 	__u8 family;
 	__u8 marked;   /* congestion experienced on the way (RFC 3168) */
+	__u8 rebuilt;  /* it did not come: parity did (fec-decode.h) */
 };
 
 #define ECN_CE 3

@@ -1,5 +1,6 @@
 /** What wan_ingress makes of protected packets and of parity (bpf/path/fec-decode.h). The sender is fec-sender.ts. World: rig.ts. */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { zeroBundle } from '../../agent/plan/values.ts'
 import { trafficClass } from '../../schema/abi.gen.ts'
 import { random } from '../../scripts/bench/random.ts'
 import { type Bytes, esp, ethernet, filler, ip, udp } from './build.ts'
@@ -245,6 +246,69 @@ it('lets what is late pass by a group that took its place', () => {
   rig.run('wan', sender.data(code, later[0] as Member))
   expect(rig.run('wan', sender.data(code, old[0] as Member)).verdict).toBe(NEXT)
   expect(rig.run('wan', sender.parity(code, later)).counters.rebuilt).toBe(1)
+})
+
+it('begins a group in the place of another with nothing of it, whatever their lengths', () => {
+  const code = fecCode(3, 1)
+  const sender = new FecSender(4)
+  const old = members(code, 3, () => espPacket(1300, 0))
+  const size = 3 * 1024
+  used += 2 * size
+  for (const [turn, lengths] of [
+    [1, [40, 1250, 700]],
+    [2, [1, 64, 1300]],
+    [3, [1300, 10, 10]],
+  ] as const) {
+    const later = old.map(({ number, ...member }, at) => ({
+      ...member,
+      number: number + turn * size,
+      payload: espPacket(lengths[at] ?? 0, 20 * turn + at),
+    }))
+    for (const at of turn === 2 ? [1, 2] : [0, 1]) rig.run('wan', sender.data(code, later[at] as Member))
+    const lost = later[turn === 2 ? 0 : 2]
+    const out = rig.run('wan', sender.parity(code, later))
+    expectOutcome(out, {
+      verdict: NEXT,
+      packet: ethernet(lost?.payload ?? filler(0)),
+      counters: { ...PARITY, rebuilt: 1 },
+    })
+  }
+})
+
+describe('where lanes are numbered', () => {
+  const code = fecCode(2, 1)
+
+  beforeEach(() => {
+    rig.maps.bundles.delete(SID)
+    rig.maps.bundles.set(SID, zeroBundle())
+  })
+  afterAll(() => rig.maps.bundles.delete(SID))
+
+  it('what parity brings back so late that the lane has forgotten its number is taken all the same, and once', () => {
+    const sender = new FecSender(4)
+    const group = members(code, 2, at => espPacket(60, at))
+    const [first, lost] = group.map(member => sender.data(code, member))
+    const ahead = { ...(group[0] as Member), number: (group[0]?.number ?? 0) + 700 }
+    used += 700
+    for (const frame of [first, sender.data(code, ahead)]) expect(rig.run('wan', frame ?? filler(0)).verdict).toBe(NEXT)
+    const out = rig.run('wan', sender.parity(code, group))
+    expectOutcome(out, {
+      verdict: NEXT,
+      packet: ethernet(group[1]?.payload ?? filler(0)),
+      counters: { ...PARITY, rebuilt: 1 },
+    })
+    const late = rig.run('wan', lost ?? filler(0))
+    expectOutcome(late, { verdict: SHOT, counters: { 'mp-in': 1, 'rebuilt-late': 1 } })
+  })
+
+  it('what comes so late itself is not: nobody knows', () => {
+    const sender = new FecSender(4)
+    const old = members(code, 2, at => espPacket(60, at))[0] as Member
+    used += 10_000
+    rig.run('wan', sender.data(code, { ...old, number: old.number + 10_000 }))
+    const out = rig.run('wan', sender.data(code, old))
+    expectOutcome(out, { verdict: SHOT, drops: { 'mp-too-old': 1 }, counters: { 'mp-in': 1 } })
+  })
 })
 
 it('brings every packet once, whatever is lost, late or doubled, as long as no group loses two', () => {
