@@ -54,7 +54,7 @@ export class Edge {
   #announced = ''
   #work: Promise<void> = Promise.resolve()
   #timers: { stop(): void }[] = []
-  #confirmation: NodeJS.Timeout | undefined
+  readonly #confirmations = new Set<NodeJS.Timeout>()
   #watch: NetworkWatch | undefined
   #closed = false
 
@@ -229,14 +229,18 @@ export class Edge {
     this.#flush()
   }
 
-  /** It may be a gateway's last that does not work: whoever else serves its routes takes over once that is sure, not at the next look. */
+  /**
+   * It may be a gateway's last that does not work: whoever else serves its routes takes over once that is sure, not at the next look. One timer for each
+   * change: that of another gateway's path must not put this one's off.
+   */
   #pathChanged(): void {
     if (this.#closed) return
     this.#compare()
-    this.#confirmation ??= setTimeout(() => {
-      this.#confirmation = undefined
+    const confirmation = setTimeout(() => {
+      this.#confirmations.delete(confirmation)
       this.#compare()
     }, CONFIRM_MS + 1)
+    this.#confirmations.add(confirmation)
   }
 
   #compare(): void {
@@ -260,7 +264,7 @@ export class Edge {
   close(): void {
     this.#closed = true
     for (const timer of this.#timers) timer.stop()
-    clearTimeout(this.#confirmation)
+    for (const confirmation of this.#confirmations) clearTimeout(confirmation)
     this.#watch?.close()
     this.#mtus.close()
     this.paths.stop()

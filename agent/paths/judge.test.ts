@@ -111,6 +111,17 @@ describe('return', () => {
     expect(bench.judge.needed(bench.now)).toBeUndefined()
   })
 
+  test('of a path that was left is not helped by need before it was heard again', () => {
+    const bench = new Bench()
+    bench.look({ left: true, silenceMs: 60 })
+    for (let silenceMs = 110; silenceMs < 500; silenceMs += 50) {
+      bench.look({ left: true, silenceMs, unanswered: 1, unansweredMs: 20 })
+      expect(bench.judge.needed(bench.now), `silent for ${silenceMs} ms`).toBeUndefined()
+    }
+    bench.look({ left: true })
+    expect(bench.judge.needed(bench.now)).toEqual({ from: 'left', to: 'good', reason: 'no other path' })
+  })
+
   test('of a path that was never there is at once', () => {
     const bench = new Bench()
     const late = new PathJudge(TIMERS)

@@ -63,6 +63,9 @@ export class PathJudge {
   readonly #silentMs: number
   readonly #dampening: Dampening
   #goodSinceMs: number | undefined
+  /** When it was last left, and when it was last heard. */
+  #leftMs = 0
+  #heardMs = 0
   /** Nothing was ever wrong with a path that has not been there yet: it comes without a hold time. */
   #proved = false
   condition: Condition = 'good'
@@ -78,6 +81,7 @@ export class PathJudge {
   /** @returns what changed, if anything did */
   look(look: Look): Change | undefined {
     this.sinceMs ??= look.nowMs
+    this.#heardMs = look.nowMs - look.silenceMs
     const found = this.#found(look)
     if (found.to === 'good') return this.#better(look.nowMs)
     if (found.to === 'suspect') {
@@ -92,9 +96,12 @@ export class PathJudge {
     return undefined
   }
 
-  /** There is no better path: the hold time would help nobody. Only what answers comes back by this. */
+  /**
+   * There is no better path: the hold time would help nobody. Only what was heard since it was left comes back by this; a look at which no probe
+   * is late yet shows nothing.
+   */
   needed(nowMs: number): Change | undefined {
-    if (this.condition !== 'left' || this.#goodSinceMs === undefined) return undefined
+    if (this.condition !== 'left' || this.#goodSinceMs === undefined || this.#heardMs <= this.#leftMs) return undefined
     return this.#return(nowMs, 'no other path')
   }
 
@@ -140,6 +147,7 @@ export class PathJudge {
   #enter(nowMs: number, to: Condition, reason: string): Change {
     const from = this.condition
     if (this.#proved && RANK[from] < RANK.degraded && RANK[to] >= RANK.degraded) this.#dampening.left(nowMs)
+    if (RANK[from] < RANK.left && RANK[to] >= RANK.left) this.#leftMs = nowMs
     this.condition = to
     this.reason = reason
     this.sinceMs = nowMs
