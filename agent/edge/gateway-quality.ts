@@ -1,6 +1,7 @@
 /** How an edge's gateways compare: measured twice a second, chosen by gateway-choice.ts, told to people by the status. */
 import { handleOf } from '../mp/session.ts'
 import type { Node } from '../node/node.ts'
+import type { PathMeter } from '../paths/meter.ts'
 import { GatewayChoice, type Standing } from './gateway-choice.ts'
 import type { GatewayList } from './gateway-list.ts'
 import { GatewayMeter, wayOf } from './gateway-meter.ts'
@@ -14,8 +15,10 @@ export interface GatewayStatus {
   inUse: boolean
 }
 
-/** A gateway whose paths all failed works again when they have not done so for so long, ms: as far back as its figures look. */
+/** A gateway whose paths all failed works again when they have not done so for so long, ms. */
 const MISTRUST_MS = 10_000
+/** So long after it works again, its first report of what it had not received has come, ms. */
+const REPORTED_MS = 1000
 /** Without a working path for so long, ms, a gateway has failed: a path that comes back sooner was left by mistake, or hardly missed. */
 export const CONFIRM_MS = 250
 
@@ -25,7 +28,7 @@ export class GatewayQuality {
   readonly #meters = new WeakMap<Uplink, GatewayMeter>()
   /** Since when no path works; ms, monotonic, as all times here. */
   readonly #brokenSince = new WeakMap<Uplink, number>()
-  /** When the gateway was last found to have failed. */
+  /** When the gateway was last found to have failed, or to work again. */
   readonly #failed = new WeakMap<Uplink, number>()
   readonly choice = new GatewayChoice(gateway => this.#standing(gateway))
 
@@ -50,7 +53,7 @@ export class GatewayQuality {
       else
         meter.take(
           this.#node.now(),
-          working.map(path => wayOf(path.meter)),
+          working.filter(({ meter }) => this.#isSince(uplink, meter)).map(({ meter }) => wayOf(meter)),
         )
       // What carries nothing is seldom asked otherwise, and old figures would keep it from carrying something.
       if (uplink.usable && !this.#answered(uplink)) this.#askAll(uplink)
@@ -84,12 +87,16 @@ export class GatewayQuality {
 
   #confirm(uplink: Uplink, broken: boolean): void {
     const now = this.#node.now()
-    const since = broken ? (this.#brokenSince.get(uplink) ?? now) : undefined
-    if (since === undefined) this.#brokenSince.delete(uplink)
-    else {
-      this.#brokenSince.set(uplink, since)
-      if (now - since >= CONFIRM_MS) this.#failed.set(uplink, now)
-    }
+    const since = this.#brokenSince.get(uplink) ?? now
+    if (now - since >= CONFIRM_MS) this.#failed.set(uplink, now)
+    if (broken) this.#brokenSince.set(uplink, since)
+    else this.#brokenSince.delete(uplink)
+  }
+
+  /** Of the path's figures: what was lost while the gateway had failed would weigh for half a minute. */
+  #isSince(uplink: Uplink, meter: PathMeter): boolean {
+    const failed = this.#failed.get(uplink) ?? Number.NEGATIVE_INFINITY
+    return (meter.beginMs('ten') ?? Number.NEGATIVE_INFINITY) >= failed + REPORTED_MS
   }
 
   #failing(uplink: Uplink): boolean {

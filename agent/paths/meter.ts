@@ -100,6 +100,11 @@ export class PathMeter {
     return { ...totals, toldExpected: totals.toldExpected - pardoned }
   }
 
+  /** Where the window begins, ms, monotonic; undefined: nothing was counted yet. */
+  beginMs(name: WindowName): number | undefined {
+    return this.#windows[name].base?.atMs
+  }
+
   figures(name: WindowName): Figures {
     const base = this.#windows[name].base
     const now = this.#totals
