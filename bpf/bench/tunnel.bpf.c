@@ -13,7 +13,7 @@
 #include "bench.h"
 
 #define STAMPS 1048576
-#define FRAME_MAX 192
+#define FRAME_MAX 1536
 
 struct template {
 	__u32 length;

@@ -6,7 +6,8 @@ import { StaticNode } from '../../../tests/net/dataplane/static-node.ts'
 import { bareUdp, concat, ethernet, filler, ip, udp } from '../../../tests/packet/build.ts'
 import { mp } from '../../../tests/packet/mp.ts'
 import type { Random } from '../random.ts'
-import { GATEWAY, mac, Relay, SINK, SOURCE } from './tunnel-relay.ts'
+import { GATEWAY, Relay, SINK, SOURCE } from './tunnel-relay.ts'
+import { mac } from './tunnel-sender.ts'
 
 const INNER = ip({ src: '10.1.0.2', dst: '10.2.0.2' }, udp(1000, 2000, filler(18)))
 const MTU = 1500

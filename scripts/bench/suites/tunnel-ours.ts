@@ -5,9 +5,9 @@ import { LAN, other, type Pair, SITES, type Site, WAN, WAN_MTU } from './tunnel-
 
 const MP_MTU = WAN_MTU - 68
 const VADDR: Record<Site, string> = { a: '100.64.0.1', b: '100.64.0.2' }
-const SID: Record<Site, number> = { a: 0x100, b: 0x200 }
+export const SID: Record<Site, number> = { a: 0x100, b: 0x200 }
 const TX_KEY: Record<Site, bigint[]> = { a: [1n, 2n], b: [3n, 4n] }
-const PEER = 1
+export const PEER = 1
 
 export class Ours implements Disposable {
   readonly nodes: Record<Site, StaticNode>
