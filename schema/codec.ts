@@ -20,6 +20,11 @@ export const u32Codec: Codec<number> = {
   decode: bytes => viewOf(bytes).getUint32(0, true),
 }
 
+/** What an entry of an array map is before anybody has written it. */
+export function zero<T>(codec: Codec<T>): T {
+  return codec.decode(new Uint8Array(codec.size))
+}
+
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

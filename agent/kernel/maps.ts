@@ -18,6 +18,7 @@ import {
 import { type Codec, u32Codec } from '../../schema/codec.ts'
 import { openMap, readPerCpuSums } from './bpf-map.ts'
 import { mapShape } from './bpf-object.ts'
+import { openChainMaps } from './chain-maps.ts'
 import { KernelError } from './error.ts'
 import type { FibFds } from './fib/memory.ts'
 import { lastHeardReader } from './last-heard.ts'
@@ -52,6 +53,7 @@ export function openMaps(fds: MapFds): Maps {
     ports: portsByIfindex(map('ports', u32Codec, portCodec)),
     frameDevices: map('frame_devices', u32Codec, u32Codec),
     vaddrs: map('vaddrs', be32TextCodec, u32Codec),
+    chain: openChainMaps(map, name => fdOf(fds, name)),
     lastHeardNs: lastHeardReader(fdOf(fds, 'path_state')),
     pathCounters: countersReader(fdOf(fds, 'path_state')),
     clearLeft: leftClearer(fdOf(fds, 'path_state')),

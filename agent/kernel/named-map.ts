@@ -17,7 +17,7 @@ import {
   type Session,
   sessionCodec,
 } from '../../schema/abi.gen.ts'
-import type { Codec } from '../../schema/codec.ts'
+import { zero } from '../../schema/codec.ts'
 import { KernelError } from './error.ts'
 import type { KernelMap } from './port.ts'
 
@@ -100,8 +100,6 @@ class NamedMap<V> implements KernelMap<number, V> {
     return undefined
   }
 }
-
-const zero = <V>(codec: Codec<V>): V => codec.decode(new Uint8Array(codec.size))
 
 export function sessionsById(array: KernelMap<number, Session>): KernelMap<number, Session> {
   return new NamedMap(array, {

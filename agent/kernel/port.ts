@@ -7,15 +7,24 @@
  * that they expect (plan/apply.ts), and swallow no others. Addresses are text in canonical form (RFC 5952 for IPv6).
  */
 import type {
+  Adapter,
+  AdapterKey,
+  AdapterTraffic,
   Bundle,
+  Chain,
   Event as DataplaneEvent,
   Flow,
+  InstanceState,
   Nexthop,
   NexthopSet,
   NodeConfig,
   PathConf,
   PathState,
   Peer,
+  Policy,
+  PolicyRule,
+  Pool,
+  PoolLine,
   Port,
   Session,
 } from '../../schema/abi.gen.ts'
@@ -41,6 +50,26 @@ export interface KernelMap<K, V> {
   deleteMany(keys: readonly K[]): void
 }
 
+/** Service chains, bpf/abi/chain.h. An edge's arrays have one entry each. */
+export interface ChainMaps {
+  /** VRF -> its policy. */
+  readonly policies: KernelMap<number, Policy>
+  readonly policyRules: KernelMap<number, PolicyRule>
+  /** Service path id -> chain. */
+  readonly chains: KernelMap<number, Chain>
+  readonly pools: KernelMap<number, Pool>
+  readonly poolLines: KernelMap<number, PoolLine>
+  readonly adapters: KernelMap<number, Adapter>
+  readonly instanceState: KernelMap<number, InstanceState>
+  /** ifindex -> adapter, with ADAPTER_OUTSIDE, or ADAPTER_UNDERLAY. */
+  readonly adapterPorts: KernelMap<number, number>
+  readonly adapterOuters: KernelMap<AdapterKey, number>
+  /** Connections that a rule decided, by its index in policyRules; undefined: there is no such rule. */
+  readonly ruleHits: (index: number) => bigint | undefined
+  /** Sum over CPUs, of `seenNs` the newest; undefined: there is no such adapter. */
+  readonly adapterTraffic: (adapter: number) => AdapterTraffic | undefined
+}
+
 /** A node's maps; `null` keys and values never occur. */
 export interface Maps {
   readonly node: KernelMap<number, NodeConfig>
@@ -58,6 +87,7 @@ export interface Maps {
   readonly frameDevices: KernelMap<number, number>
   /** A peer's virtual IPv4 address -> peer index, for the node's own packets on mp0. */
   readonly vaddrs: KernelMap<string, number>
+  readonly chain: ChainMaps
   /** `lastRxNs` of a path's state without the rest of it; undefined: there is no such path. */
   readonly lastHeardNs: (handle: number) => bigint | undefined
   /** What is counted of a path; undefined: there is no such path. */
@@ -133,6 +163,7 @@ export type Hook =
   | 'wan'
   | 'wan-xdp'
   | 'wan-egress'
+  | 'service'
   | 'gather'
   | 'mp-egress'
   | 'mp-ingress'

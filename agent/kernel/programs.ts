@@ -31,6 +31,7 @@ export const hookPrograms: Readonly<Record<Hook, HookProgram>> = {
   wan: { object: 'wan.bpf.o', program: 'wan_ingress', attachType: INGRESS, esp: false },
   'wan-xdp': { object: 'xdp.bpf.o', program: 'wan_xdp', attachType: XDP, flags: XDP_FLAGS_DRV_MODE, esp: false },
   'wan-egress': { object: 'wanout.bpf.o', program: 'wan_egress', attachType: EGRESS, esp: false },
+  service: { object: 'service.bpf.o', program: 'service_ingress', attachType: INGRESS, esp: false },
   gather: { object: 'gather.bpf.o', program: 'gather_ingress', attachType: INGRESS, esp: false },
   'mp-egress': { object: 'mp.bpf.o', program: 'mp_egress', attachType: EGRESS, esp: false },
   'mp-ingress': { object: 'mp.bpf.o', program: 'mp_ingress', attachType: INGRESS, esp: false },

@@ -2,6 +2,7 @@
 import { KernelError } from '../kernel/error.ts'
 import type { Dataplane, Fib, KernelPort, Maps } from '../kernel/port.ts'
 import { Slices } from '../loop/slices.ts'
+import { observeChains } from './observe-chains.ts'
 import type { Operation } from './plan.ts'
 import { isRouteTarget, type Resource } from './resource.ts'
 import { type Table, tables } from './tables.ts'
@@ -240,6 +241,7 @@ export async function observe(
     found.push({ kind: 'nexthop-set', index, members: members.filter(member => member !== 0) })
   for (const [key, nexthop] of await dataplane.fib.entries()) found.push({ kind: 'fib', ...key, nexthop })
   for (const [ifindex, value] of maps.ports.entries()) found.push({ kind: 'port', ifindex, value })
+  found.push(...observeChains(maps.chain))
   for (const { hook, ifindex } of dataplane.attached()) found.push({ kind: 'attachment', hook, ifindex })
   if (own.esp) {
     for (const { direction, source, destination, spi, ifId } of await port.xfrm.associations())

@@ -3,12 +3,18 @@
  * (which object) and a content (how it should be); two resources with equal content need no operation.
  */
 import {
+  type Adapter,
+  type AdapterKey,
+  type Chain,
   type Nexthop,
   type NodeConfig,
   nexthopKind,
   type PathConf,
   type PathState,
   type Peer,
+  type Policy,
+  type PolicyRule,
+  type Pool,
   type Port,
   type Session,
 } from '../../schema/abi.gen.ts'
@@ -37,6 +43,21 @@ export type Resource =
   | { kind: 'nexthop-set'; index: number; members: readonly number[] }
   | { kind: 'fib'; vrf: number; address: string; prefixLength: number; nexthop: number }
   | { kind: 'port'; ifindex: number; value: Port }
+  /** Created with zeros, then owned by the programs: what a service instance holds now. */
+  | { kind: 'instance'; index: number }
+  | { kind: 'adapter'; index: number; value: Adapter }
+  /** What the device leads to: an adapter, maybe with ADAPTER_OUTSIDE, or ADAPTER_UNDERLAY. */
+  | { kind: 'adapter-port'; ifindex: number; value: number }
+  | { kind: 'adapter-outer'; outer: AdapterKey; adapter: number }
+  /** Of up to ABI_POOL_LINE_SLOTS slots. A pool that changes gets other lines: its word changes at once, theirs do not. */
+  | { kind: 'pool-line'; index: number; adapters: readonly number[] }
+  | { kind: 'pool'; index: number; value: Pool }
+  /** By service path id. */
+  | { kind: 'chain'; id: number; value: Chain }
+  /** A policy that changes gets other rules, as a pool other lines. */
+  | { kind: 'policy-rule'; index: number; value: PolicyRule }
+  /** What of a VRF's connections goes through chains. */
+  | { kind: 'service-policy'; vrf: number; value: Policy }
   | { kind: 'node'; value: Omit<NodeConfig, 'abiHash' | 'routeEpoch'> }
   | { kind: 'attachment'; hook: Hook; ifindex: number }
 
@@ -68,16 +89,34 @@ export function keyOf(resource: Resource): string {
     case 'peer':
     case 'nexthop':
     case 'nexthop-set':
+    case 'instance':
+    case 'adapter':
+    case 'pool-line':
+    case 'pool':
+    case 'policy-rule':
       return `${resource.kind} ${resource.index}`
+    case 'adapter-outer': {
+      const { remote, local, endpoint } = resource.outer
+      return `adapter-outer ${hex(remote)} ${hex(local)} ${endpoint}`
+    }
+    case 'chain':
+      return `chain ${resource.id}`
+    case 'service-policy':
+      return `service-policy ${resource.vrf}`
     case 'fib':
       return `fib ${resource.vrf} ${resource.address}/${resource.prefixLength}`
     case 'port':
-      return `port ${resource.ifindex}`
+    case 'adapter-port':
+      return `${resource.kind} ${resource.ifindex}`
     case 'node':
       return 'node'
     case 'attachment':
       return `attachment ${resource.hook} ${resource.ifindex}`
   }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
 }
 
 /**
@@ -97,8 +136,10 @@ export function stageOf(resource: Resource): number {
       return resource.value.direction === 'in' ? 1 : 3
     case 'path-state':
     case 'bundle':
+    case 'instance':
       return 1
     case 'path-conf':
+    case 'adapter':
       return 2
     case 'session':
     case 'policy':
@@ -111,11 +152,20 @@ export function stageOf(resource: Resource): number {
     case 'nexthop-set':
       return 6
     case 'fib':
+    case 'pool-line':
       return 8
     case 'port':
+    case 'pool':
+    case 'adapter-port':
+    case 'adapter-outer':
       return 9
     case 'attachment':
+    case 'chain':
       return 10
+    case 'policy-rule':
+      return 11
+    case 'service-policy':
+      return 12
   }
 }
 
@@ -125,9 +175,17 @@ export function stageOf(resource: Resource): number {
  * @param before what the resource replaces
  */
 export function affectsRoutes(resource: Resource, before?: Resource): boolean {
+  // No route leads into a service chain: flows do, by a policy, and keep to it until the policy says otherwise.
+  if (leadsIntoChain(resource) && (!before || leadsIntoChain(before))) return false
+  if (resource.kind === 'service-policy')
+    return resource.value.oldest !== (before?.kind === 'service-policy' ? before.value.oldest : 0)
   if (resource.kind !== 'peer' || before?.kind !== 'peer') return resource.kind === 'fib' || isRouteTarget(resource)
   const [now, then] = [resource.value, before.value]
   return now.policyVersion !== then.policyVersion || (now.pathMask === 0) !== (then.pathMask === 0)
+}
+
+function leadsIntoChain(resource: Resource): boolean {
+  return resource.kind === 'nexthop' && resource.value.kind === nexthopKind.NH_ADAPTER
 }
 
 /** Resources that routes point to. */

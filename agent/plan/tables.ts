@@ -1,5 +1,16 @@
 /** The resources that are entries of maps: which map, key and value. They are written many at a time, where each alone would be a system call. */
-import { ABI_NEXTHOP_SET_MEMBERS } from '../../schema/abi.gen.ts'
+import {
+  ABI_NEXTHOP_SET_MEMBERS,
+  ABI_POOL_LINE_SLOTS,
+  adapterCodec,
+  chainCodec,
+  instanceStateCodec,
+  policyCodec,
+  policyRuleCodec,
+  poolCodec,
+  poolLineCodec,
+} from '../../schema/abi.gen.ts'
+import { zero } from '../../schema/codec.ts'
 import type { KernelMap, Maps } from '../kernel/port.ts'
 import type { Resource, ResourceKind } from './resource.ts'
 import { zeroBundle, zeroPathState } from './values.ts'
@@ -46,17 +57,60 @@ export const tables: Partial<Record<ResourceKind, Table>> = {
   ),
   'nexthop-set': table(
     (maps: Maps) => maps.nexthopSets,
-    ({ index, members }: Of<'nexthop-set'>) => [index, { members: padded(members) }],
-    { members: padded([]) },
+    ({ index, members }: Of<'nexthop-set'>) => [index, { members: padded(members, ABI_NEXTHOP_SET_MEMBERS) }],
+    { members: padded([], ABI_NEXTHOP_SET_MEMBERS) },
   ),
   port: table(
     (maps: Maps) => maps.ports,
     ({ ifindex, value }: Of<'port'>) => [ifindex, value],
   ),
+  instance: table(
+    (maps: Maps) => maps.chain.instanceState,
+    ({ index }: Of<'instance'>) => [index, zero(instanceStateCodec)],
+    zero(instanceStateCodec),
+  ),
+  adapter: table(
+    (maps: Maps) => maps.chain.adapters,
+    ({ index, value }: Of<'adapter'>) => [index, value],
+    zero(adapterCodec),
+  ),
+  'adapter-port': table(
+    (maps: Maps) => maps.chain.adapterPorts,
+    ({ ifindex, value }: Of<'adapter-port'>) => [ifindex, value],
+  ),
+  'adapter-outer': table(
+    (maps: Maps) => maps.chain.adapterOuters,
+    ({ outer, adapter }: Of<'adapter-outer'>) => [outer, adapter],
+  ),
+  'pool-line': table(
+    (maps: Maps) => maps.chain.poolLines,
+    ({ index, adapters }: Of<'pool-line'>) => [index, { adapters: padded(adapters, ABI_POOL_LINE_SLOTS) }],
+    zero(poolLineCodec),
+  ),
+  pool: table(
+    (maps: Maps) => maps.chain.pools,
+    ({ index, value }: Of<'pool'>) => [index, value],
+    zero(poolCodec),
+  ),
+  chain: table(
+    (maps: Maps) => maps.chain.chains,
+    ({ id, value }: Of<'chain'>) => [id, value],
+    zero(chainCodec),
+  ),
+  'policy-rule': table(
+    (maps: Maps) => maps.chain.policyRules,
+    ({ index, value }: Of<'policy-rule'>) => [index, value],
+    zero(policyRuleCodec),
+  ),
+  'service-policy': table(
+    (maps: Maps) => maps.chain.policies,
+    ({ vrf, value }: Of<'service-policy'>) => [vrf, value],
+    zero(policyCodec),
+  ),
 }
 
-function padded(members: readonly number[]): number[] {
-  return Array.from({ length: ABI_NEXTHOP_SET_MEMBERS }, (_, index) => members[index] ?? 0)
+function padded(numbers: readonly number[], length: number): number[] {
+  return Array.from({ length }, (_, index) => numbers[index] ?? 0)
 }
 
 function table<R extends Resource, K, V>(

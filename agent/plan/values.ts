@@ -8,13 +8,14 @@ import {
   spread,
   trafficClass,
 } from '../../schema/abi.gen.ts'
+import { zero } from '../../schema/codec.ts'
 
 export function zeroPathState(): PathState {
-  return pathStateCodec.decode(new Uint8Array(pathStateCodec.size))
+  return zero(pathStateCodec)
 }
 
 export function zeroBundle(): Bundle {
-  return bundleCodec.decode(new Uint8Array(bundleCodec.size))
+  return zero(bundleCodec)
 }
 
 /** Every class alike, on the best path: what a peer has before its paths are measured. @param mask paths, a bit each */

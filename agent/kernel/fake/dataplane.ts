@@ -37,6 +37,7 @@ import { countersOf } from '../path-counters.ts'
 import type { Adoption, Dataplane, FlowEntry, FlowTable, Hook, Maps, ProgramInfo, SweepResult } from '../port.ts'
 import { hooksFor } from '../programs.ts'
 import type { MapSizes } from '../sizes.ts'
+import { fakeChainMaps } from './chain-maps.ts'
 import type { FakeFib } from './fib.ts'
 import { FakeMap } from './map.ts'
 
@@ -69,6 +70,7 @@ export function fakeMaps(sizes: MapSizes = {}): Maps {
     ports: portsByIfindex(array('ports', ABI_MAX_PORTS + ABI_PORT_PROBES - 1, portCodec)),
     frameDevices: new FakeMap('frame_devices', 'hash', ABI_MP_PATHS, u32Codec, u32Codec),
     vaddrs: new FakeMap('vaddrs', 'hash', ABI_MAX_PEERS, be32TextCodec, u32Codec),
+    chain: fakeChainMaps(array, sizes),
   }
   markLayout(maps)
   return maps
