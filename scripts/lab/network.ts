@@ -31,6 +31,9 @@ export function namespacePath(id: string, node: string): string {
   return `/run/netns/${namespaceOf(id, node)}`
 }
 
+/** A gateway's way to the Internet. */
+export const UPSTREAM_DEVICE = 'up0'
+
 export function wanDevice(link: { readonly name: string }): string {
   return `wan-${link.name}`
 }
@@ -67,6 +70,7 @@ export function buildScript(id: string, topology: Topology): string {
   for (const node of topology.nodes) {
     wireWan(topology, node, cable, add)
     wireLan(topology, node, cable, add)
+    wireUpstream(topology, node, cable)
     if (node.kind === 'wan') for (const peering of node.peers) wirePeering(topology, node.name, peering, cable, add)
   }
   wireManagement(topology, links, add, id)
@@ -143,6 +147,18 @@ function wireLan(topology: Topology, node: LabNode, cable: Cable, add: Add): voi
     1500,
   )
   for (const address of port.addresses) add(node.name, `route add default via ${addressOf(address)} dev eth0`)
+}
+
+/** One network: the server finds the addresses that a gateway lends to instances as any neighbour does, and knows no private ones. */
+function wireUpstream({ nodes }: Topology, node: LabNode, cable: Cable): void {
+  if (node.kind !== 'server') return
+  const gateway = nodes.find(each => each.name === node.upstream)
+  if (gateway?.kind !== 'gateway' || !gateway.upstream) return
+  cable(
+    { node: gateway.name, device: UPSTREAM_DEVICE, addresses: gateway.upstream.addresses },
+    { node: node.name, device: 'eth0', addresses: node.addresses },
+    1500,
+  )
 }
 
 /** Point-to-point: no bridge, and nodes cannot reach each other here. */

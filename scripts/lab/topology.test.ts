@@ -68,7 +68,7 @@ describe('a topology file', () => {
 
   it('that does not exist is named with those that do', () => {
     expect(() => readTopology('nowhere')).toThrow(
-      'no topology nowhere; there are: behind-nat, two-branches, two-gateways, two-links',
+      'no topology nowhere; there are: behind-nat, service-chains, two-branches, two-gateways, two-links',
     )
   })
 })

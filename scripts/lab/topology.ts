@@ -4,14 +4,15 @@
  *   orchestrator   where agents reach the orchestrator; connected to every agent by a link of its own (mgmt0), not over the WAN
  *   wan            a router between nodes: each WAN link of a node is a subnet of its own, so packets are routed and lose TTL;
  *                  two of them are one network where they peer; one that translates addresses (NAT) hides what is attached to it
- *   edge, gateway  run the agent; any number of WAN links, edges any number of LAN ports
+ *   edge, gateway  run the agent; any number of WAN links, edges any number of LAN ports; a gateway may have an upstream, its way to the Internet
  *   host           a machine behind one LAN port of an edge
+ *   server         a machine of the Internet, on the upstream network of one gateway
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { formatAddress, formatPrefix, networkBytes, type Prefix, parsePrefix } from '../../schema/address.ts'
-import { nameSchema } from '../../schema/common.ts'
+import { addressSchema, nameSchema } from '../../schema/common.ts'
 import { REPO } from '../guest/rundir.ts'
 import { LabError } from './error.ts'
 import { profileSchema } from './impairment/profile.ts'
@@ -63,6 +64,13 @@ export type Peering = z.output<typeof peeringSchema>
 const wanLinksSchema = z.array(wanLinkSchema).min(1).max(16)
 const lanPortSchema = z.strictObject({ name: linkNameSchema, addresses: addressesSchema })
 
+/** Device `up0`: the network between a gateway and a server, which stands for the Internet. */
+const upstreamSchema = z.strictObject({
+  addresses: addressesSchema,
+  /** Of the same network: for instances that translate addresses, an agent's `services.upstream.addresses`. */
+  nat: z.array(addressSchema).default([]),
+})
+
 const nodeSchema = z.discriminatedUnion('kind', [
   z.strictObject({ name: nameSchema, kind: z.literal('orchestrator') }),
   z.strictObject({
@@ -72,7 +80,12 @@ const nodeSchema = z.discriminatedUnion('kind', [
     /** Source NAT of IPv4 towards its first peer, over which its default route leads. */
     nat: z.boolean().default(false),
   }),
-  z.strictObject({ name: nameSchema, kind: z.literal('gateway'), wan: wanLinksSchema }),
+  z.strictObject({
+    name: nameSchema,
+    kind: z.literal('gateway'),
+    wan: wanLinksSchema,
+    upstream: upstreamSchema.optional(),
+  }),
   z.strictObject({
     name: nameSchema,
     kind: z.literal('edge'),
@@ -87,6 +100,13 @@ const nodeSchema = z.discriminatedUnion('kind', [
     lan: z.string(),
     addresses: addressesSchema,
   }),
+  z.strictObject({
+    name: nameSchema,
+    kind: z.literal('server'),
+    /** a gateway with an upstream */
+    upstream: nameSchema,
+    addresses: addressesSchema,
+  }),
 ])
 export type LabNode = z.output<typeof nodeSchema>
 export type EdgeNode = Extract<LabNode, { kind: 'edge' }>
@@ -94,6 +114,7 @@ export type GatewayNode = Extract<LabNode, { kind: 'gateway' }>
 export type AgentNode = EdgeNode | GatewayNode
 export type WanNode = Extract<LabNode, { kind: 'wan' }>
 export type HostNode = Extract<LabNode, { kind: 'host' }>
+export type ServerNode = Extract<LabNode, { kind: 'server' }>
 
 export const topologySchema = z
   .strictObject({
@@ -174,7 +195,7 @@ export function familyOf(interfaceAddress: string): 4 | 6 {
 }
 
 /** The node's address of one family. @throws LabError when it has none */
-export function addressFor(node: HostNode, family: 4 | 6): string {
+export function addressFor(node: HostNode | ServerNode, family: 4 | 6): string {
   const found = node.addresses.find(address => familyOf(address) === family)
   if (!found) throw new LabError('input', `${node.name} has no IPv${family} address`)
   return addressOf(found)
@@ -218,6 +239,13 @@ function checkReferences(topology: { enterprises: string[]; nodes: LabNode[] }, 
       for (const { to } of node.peers)
         if (to === node.name || byName.get(to)?.kind !== 'wan')
           complain(index, `${node.name}: ${to} is no other node of kind wan`)
+    if (node.kind === 'server') {
+      const gateway = byName.get(node.upstream)
+      if (gateway?.kind !== 'gateway' || !gateway.upstream)
+        complain(index, `${node.name}: ${node.upstream} is no gateway with an upstream`)
+      if (takenPorts.has(node.upstream)) complain(index, `${node.name}: ${node.upstream} has a server already`)
+      takenPorts.add(node.upstream)
+    }
     if (node.kind === 'host') {
       const [edgeName = '', portName] = node.lan.split('/')
       const edge = byName.get(edgeName)

@@ -18,7 +18,7 @@ export async function ping(lab: Lab, from: string, to: string, family: 4 | 6, co
 
 export function hostAddress(lab: Lab, host: string, family: 4 | 6): string {
   const node = findNode(lab.topology, host)
-  if (node.kind !== 'host') throw new LabError('input', `${host} is no host`)
+  if (node.kind !== 'host' && node.kind !== 'server') throw new LabError('input', `${host} is no host`)
   return addressFor(node, family)
 }
 

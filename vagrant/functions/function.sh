@@ -21,21 +21,30 @@ background() {
   children+=($!)
 }
 
+all_run() {
+  local child
+  for child in "${children[@]}"; do kill -0 "$child" 2>/dev/null || return 1; done
+}
+
 # until_true SECONDS COMMAND...: repeats the command until it succeeds.
 until_true() {
   local deadline=$((SECONDS + $1))
   shift
   until "$@" >/dev/null 2>&1; do
     ((SECONDS < deadline)) || fail "not in time: $*"
-    ((${#children[@]} == 0)) || kill -0 "${children[@]}" 2>/dev/null || fail "a part of it ended: $*"
+    all_run || fail "a part of it ended: $*"
     read -rt 0.05 <> <(:) || :
   done
 }
+
+# What a function has to take away after its parts have ended; it defines its own.
+cleanup() { :; }
 
 end() {
   trap - TERM INT EXIT
   ((${#children[@]} == 0)) || kill "${children[@]}" 2>/dev/null || :
   wait
+  cleanup
   exit "$1"
 }
 
