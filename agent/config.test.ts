@@ -45,6 +45,7 @@ test('one WAN link is enough; all else has defaults', () => {
     },
     handshake: { hybrid: 'preferred' },
     xdp: 'auto',
+    services: { functions: [] },
   })
 })
 

@@ -1,6 +1,6 @@
 /**
  *   a1 ==packets each way==> branch-a --- inet, 5 ms ---- gw1 --- branch-b --- b1
- *                                          \-- lte, 40 ms --/
+ *                                    \-- lte, 40 ms --/
  *
  * Twelve faults of inet, one after the other. Traffic is of a class that prefers the shorter way, so it must leave inet, stay away while the
  * fault lasts, and come back afterwards. What goes by which link is counted within the links.
