@@ -35,35 +35,45 @@ export interface CaptureSummary {
  * @throws RangeError when the file is no such capture
  */
 export function summarise(file: Buffer, { needle, end }: { needle: string; end: string }): CaptureSummary {
+  const packets = { mp: 0, neighbour: 0, other: 0 }
+  const strangers: string[] = []
+  let matches = 0
+  let ipv4 = 0
+  for (const { ethertype, packet } of captured(file, end)) {
+    const kind = kindOf(ethertype, packet)
+    packets[kind]++
+    if (ethertype === ETHERTYPE.ipv4) ipv4++
+    if (packet.includes(needle)) matches++
+    if (kind === 'other' && strangers.length < 5) strangers.push(packet.subarray(0, 64).toString('hex'))
+  }
+  return { packets, ipv4, matches, strangers }
+}
+
+export interface Captured {
+  /** Unix time, s */
+  readonly time: number
+  readonly ethertype: number
+  /** from its network header */
+  readonly packet: Buffer
+}
+
+/** What was captured, up to the first packet in which `end` stands. @throws RangeError when the file is no such capture */
+export function* captured(file: Buffer, end: string): Generator<Captured> {
   if (
     file.length < FILE_HEADER ||
     file.readUInt32LE(0) !== MAGIC_LITTLE ||
     file.readUInt32LE(20) !== LINKTYPE_LINUX_SLL2
   )
     throw new RangeError('not a little-endian pcap file of tcpdump -i any')
-  const packets = { mp: 0, neighbour: 0, other: 0 }
-  const strangers: string[] = []
-  let matches = 0
-  let ipv4 = 0
-  for (const record of records(file)) {
-    if (record.includes(end)) break
-    const kind = kindOf(record.readUInt16BE(0), record.subarray(SLL2_HEADER))
-    packets[kind]++
-    if (record.readUInt16BE(0) === ETHERTYPE.ipv4) ipv4++
-    if (record.includes(needle)) matches++
-    if (kind === 'other' && strangers.length < 5)
-      strangers.push(record.subarray(SLL2_HEADER, SLL2_HEADER + 64).toString('hex'))
-  }
-  return { packets, ipv4, matches, strangers }
-}
-
-/** The link-layer frames. The last one may be cut off when the writer was killed. */
-function* records(file: Buffer): Generator<Buffer> {
+  // The last record may be cut off when the writer was killed.
   for (let at = FILE_HEADER; at + RECORD_HEADER <= file.length; ) {
     const length = file.readUInt32LE(at + 8)
     const begin = at + RECORD_HEADER
     if (length < SLL2_HEADER || begin + length > file.length) return
-    yield file.subarray(begin, begin + length)
+    const record = file.subarray(begin, begin + length)
+    if (record.includes(end)) return
+    const time = file.readUInt32LE(at) + file.readUInt32LE(at + 4) / 1e6
+    yield { time, ethertype: record.readUInt16BE(0), packet: record.subarray(SLL2_HEADER) }
     at = begin + length
   }
 }
@@ -71,8 +81,7 @@ function* records(file: Buffer): Generator<Buffer> {
 /** @param packet from its network header */
 export function kindOf(ethertype: number, packet: Buffer): PacketKind {
   if (ethertype === ETHERTYPE.arp) return 'neighbour'
-  const transport =
-    ethertype === ETHERTYPE.ipv4 ? transport4(packet) : ethertype === ETHERTYPE.ipv6 ? transport6(packet) : undefined
+  const transport = transportOf(ethertype, packet)
   if (transport === undefined) return 'other'
   const { protocol, payload } = transport
   if (protocol === PROTOCOL.udp && payload.length >= 8)
@@ -82,20 +91,32 @@ export function kindOf(ethertype: number, packet: Buffer): PacketKind {
   return 'other'
 }
 
-type Transport = { readonly protocol: number; readonly payload: Buffer }
+export type Transport = {
+  readonly protocol: number
+  readonly payload: Buffer
+  /** of the payload on the wire, of which the capture may have less */
+  readonly length: number
+}
+
+/** undefined: cut off, or no IP packet */
+export function transportOf(ethertype: number, packet: Buffer): Transport | undefined {
+  if (ethertype === ETHERTYPE.ipv4) return transport4(packet)
+  return ethertype === ETHERTYPE.ipv6 ? transport6(packet) : undefined
+}
 
 function transport4(packet: Buffer): Transport | undefined {
   if (packet.length < 20) return undefined
-  return { protocol: packet.readUInt8(9), payload: packet.subarray((packet.readUInt8(0) & 0xf) * 4) }
+  const header = (packet.readUInt8(0) & 0xf) * 4
+  return { protocol: packet.readUInt8(9), payload: packet.subarray(header), length: packet.readUInt16BE(2) - header }
 }
 
 function transport6(packet: Buffer): Transport | undefined {
   if (packet.length < IPV6_HEADER) return undefined
-  const next = packet.readUInt8(6)
+  const [next, length] = [packet.readUInt8(6), packet.readUInt16BE(4)]
   // Multicast listener reports stand behind a hop-by-hop header (RFC 3810 section 5), of 8 bytes.
   if (next === PROTOCOL.hopByHop && packet.length >= IPV6_HEADER + 8)
-    return { protocol: packet.readUInt8(IPV6_HEADER), payload: packet.subarray(IPV6_HEADER + 8) }
-  return { protocol: next, payload: packet.subarray(IPV6_HEADER) }
+    return { protocol: packet.readUInt8(IPV6_HEADER), payload: packet.subarray(IPV6_HEADER + 8), length: length - 8 }
+  return { protocol: next, payload: packet.subarray(IPV6_HEADER), length }
 }
 
 /** RFC 4861 section 4 (133 to 137), RFC 2710 and RFC 3810 (130 to 132, 143). */

@@ -1,6 +1,6 @@
 /**
- * How a scenario is told: steps as they happen, notes and figures, for people or as JSON lines. A bar is an upper limit; without one a figure is
- * printed only.
+ * How a scenario is told: steps as they happen, notes and figures, for people or as JSON lines. A bar is an upper limit, or with
+ * `least` a lower one; without one a figure is printed only.
  *
  *   {"step":"VPN off: a1 does not reach b1","ok":true,"ms":812,"notes":["branch-a counted 3 x unreachable"]}
  *   {"scenario":"instant-vpn","ok":true,"kernel":"6.12…","figures":{"toggle-to-answer":{"value":41,"unit":"ms","bar":250,"ok":true}}}
@@ -11,6 +11,8 @@ export interface Figure {
   readonly value: number
   readonly unit: string
   readonly bar: number | null
+  /** The bar is the lowest value that is good, not the highest. */
+  readonly least?: true
   readonly ok: boolean
 }
 
@@ -71,10 +73,18 @@ export class Story {
 
   /** @param bar the highest value that is good; null: print only */
   figure(name: string, value: number, unit: string, bar: number | null): void {
-    const ok = bar === null || value <= bar
-    this.#figures[name] = { value, unit, bar, ok }
-    if (!ok) this.#ok = false
-    this.note(`${name}: ${value} ${unit}${bar === null ? '' : `, bar ${bar}${ok ? '' : ': TOO HIGH'}`}`)
+    this.#figure(name, { value, unit, bar, ok: bar === null || value <= bar })
+  }
+
+  /** @param bar the lowest value that is good; null: print only */
+  figureAtLeast(name: string, value: number, unit: string, bar: number | null): void {
+    this.#figure(name, { value, unit, bar, ...(bar !== null && { least: true }), ok: bar === null || value >= bar })
+  }
+
+  #figure(name: string, figure: Figure): void {
+    this.#figures[name] = figure
+    if (!figure.ok) this.#ok = false
+    this.note(`${name}: ${figure.value} ${figure.unit}${barOf(figure, ', ', '')}`)
   }
 
   /** @returns whether all held */
@@ -82,6 +92,12 @@ export class Story {
     this.#teller.end({ scenario, ok: this.#ok, kernel, figures: this.#figures })
     return this.#ok
   }
+}
+
+function barOf({ bar, least, ok }: Figure, before: string, after: string): string {
+  if (bar === null) return ''
+  const miss = least ? 'TOO LOW' : 'TOO HIGH'
+  return `${before}bar ${least ? 'at least ' : ''}${bar}${ok ? '' : `: ${miss}`}${after}`
 }
 
 /** @throws LabError `claim` */
@@ -102,9 +118,7 @@ export const peopleTeller: Teller = {
   },
   end({ scenario, ok, kernel, figures }) {
     console.log(`\n${scenario}: ${ok ? 'all of it holds' : 'NOT ok'}, on Linux ${kernel}`)
-    for (const [name, { value, unit, bar, ok: good }] of Object.entries(figures))
-      console.log(
-        `  ${name.padEnd(36)} ${value} ${unit}${bar === null ? '' : `   (bar ${bar}${good ? '' : ', TOO HIGH'})`}`,
-      )
+    for (const [name, figure] of Object.entries(figures))
+      console.log(`  ${name.padEnd(36)} ${figure.value} ${figure.unit}${barOf(figure, '   (', ')')}`)
   },
 }

@@ -30,6 +30,8 @@ export interface Transfer {
   readonly port: number
   /** Shell command whose standard output is sent. */
   readonly source: string
+  /** Of the sender's packets, as nc -T names it; default none. */
+  readonly dscp?: string
 }
 
 /** Shell: some random bytes every 50 ms, until the file is there. */
@@ -42,7 +44,7 @@ export class TcpTransfer {
   readonly #sender: LabProcess
   readonly #receiver: LabProcess
 
-  static async start(lab: Lab, { from, family, port, source, ...rest }: Transfer): Promise<TcpTransfer> {
+  static async start(lab: Lab, { from, family, port, source, dscp, ...rest }: Transfer): Promise<TcpTransfer> {
     const { node: to, address } =
       typeof rest.to === 'string' ? { node: rest.to, address: hostAddress(lab, rest.to, family) } : rest.to
     const name = `${from}-${to}-${port}-${Date.now()}`
@@ -55,7 +57,7 @@ export class TcpTransfer {
     )
     // tee into a named pipe: dash has no process substitution, and the hash must be of what was sent.
     const pipe = join(lab.machine.local, `pipe-${name}`)
-    const send = `mkfifo ${pipe}; sha256sum <${pipe} & { ${source}; } | tee ${pipe} | nc -${family} -N ${address} ${port}; wait; rm ${pipe}`
+    const send = `mkfifo ${pipe}; sha256sum <${pipe} & { ${source}; } | tee ${pipe} | nc ${dscp === undefined ? '' : `-T ${dscp} `}-${family} -N ${address} ${port}; wait; rm ${pipe}`
     const sender = await lab.start(from, { name: `tcp-send-${name}`, argv: ['sh', '-c', send] })
     return new TcpTransfer(sender, receiver)
   }

@@ -28,10 +28,11 @@ export interface NetemCounters {
 
 /** Tried in a namespace that ends with the command. */
 export async function hasNetem(machine: Machine): Promise<boolean> {
-  const script = `ip link add a type veth peer name b
-    tc qdisc add dev a root netem delay 1ms
-    tc qdisc add dev a clsact
-    tc filter add dev a ingress matchall action mirred egress redirect dev b`
+  // Named in full: ip takes a device called `a` for the word `address`.
+  const script = `ip link add name try0 type veth peer name try1
+    tc qdisc add dev try0 root netem delay 1ms
+    tc qdisc add dev try0 clsact
+    tc filter add dev try0 ingress matchall action mirred egress redirect dev try1`
   return (await machine.exec(['unshare', '--net', 'sh', '-ec', script])).code === 0
 }
 
