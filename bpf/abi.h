@@ -115,6 +115,8 @@ enum counter {
 	COUNT_TO_SERVICE,	/* packets into service instances */
 	COUNT_FROM_SERVICE,
 	COUNT_HOP_SKIPPED,	/* connections that went past a hop without usable instance, which fails open */
+	COUNT_HELD,		/* from a peer, held back between tunnels to be put in order; of those: */
+	COUNT_HELD_LATE,	/* its time was over */
 	COUNTERS,
 };
 
@@ -246,11 +248,11 @@ struct path_state {
 	__u32 transit_us;	/* least arrival minus timestamp lately, of two clocks that have nothing to do with each other */
 	__u32 transit_last_us;	/* of the packet measured last (path/delay.h) */
 	__u32 jitter_us;	/* RFC 3550, 6.4.1, times 16 */
-	__u32 reordered;	/* packets behind a later one */
+	__u32 reordered;	/* packets behind a later one of their class */
 	__u64 rx_late;		/* copies and parity's late comers: accepted, but not needed */
 	__u32 transit_newest_us; /* least of this epoch alone; transit_us: of it and the one before */
 	__u32 transit_epoch;	/* TRANSIT_EPOCH_SHIFT; 0: nothing measured yet */
-	__u64 reserved_rx[2];
+	__u32 highest_of[CLASSES]; /* low half of the highest number of each class; a probe counts as real-time, as it is queued */
 	__u32 delay[DELAY_BUCKETS]; /* packets by arrival minus timestamp, above transit_us */
 	__u64 window[WINDOW_WORDS]; /* epoch << 32 | 32 bits seen */
 };
@@ -273,6 +275,8 @@ struct bundle {
 	__u32 transit_us;	/* least of its paths' */
 	__u32 transit_newest_us; /* as in path_state */
 	__u32 transit_epoch;
+	__u32 played_us[CLASSES]; /* arrival minus timestamp that packets to be put in order are made to have (path/playout.h) */
+	__u32 played_at[CLASSES]; /* µs of CLOCK_MONOTONIC, when it was last brought in line; 0: never */
 	struct lane lanes[MP_LANES];
 };
 
@@ -295,7 +299,7 @@ struct node_config {
 	__u32 mp0_ifindex;
 	__u32 mp1_ifindex;	/* the other end of the veth pair: where the kernel has segmented clear packets */
 	__u32 gather_ifindex;	/* veth whose other end joins TCP segments for hosts (GRO); 0: none */
-	__u32 reserved;
+	__u32 hold_ifindex;	/* veth with an fq, where packets between tunnels wait to be put in order; 0: none */
 	__u32 ipsec_ifindex;	/* 0: kernel without ESP */
 	__u32 route_epoch;	/* incremented after each change of routes or next hops */
 	__be32 vaddr;		/* this node's virtual address on mp0; also the source of ICMP errors made between tunnels */

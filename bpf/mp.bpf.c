@@ -66,7 +66,7 @@ static __always_inline int own_path(struct __sk_buff *skb, struct journey *j)
 	peer = peer_at(j);
 	if (!peer)
 		return DROP(DROP_NOT_OURS);
-	j->handle = choose_path(peer, CLASS_DEFAULT, 0, 0, &state);
+	j->handle = choose_path(peer, CLASS_DEFAULT, 0, weigh(0, 0), &state);
 	return j->handle ? GO_ON : DROP(DROP_NO_PATH);
 }
 
@@ -90,9 +90,9 @@ static __always_inline int send_on(struct __sk_buff *skb, __u32 handle)
 
 /*
  * A packet for hosts, or what XFRM made of one, whose path was chosen before the kernel cut it: `j->handle`. Of a class whose packets are steered by
- * themselves each piece is steered now, also away from the path of its SA, which is but a replay domain.
+ * themselves each piece is steered now. Only ESP of a class that is spread stays on the path of its SA, unless that was left.
  */
-static __always_inline int send_piece(struct __sk_buff *skb, struct journey *j)
+static __always_inline int send_piece(struct __sk_buff *skb, struct journey *j, bool secure)
 {
 	struct session *session = session_of(j->handle);
 	struct peer *peer = session ? peer_of(session->peer) : NULL;
@@ -107,15 +107,15 @@ static __always_inline int send_piece(struct __sk_buff *skb, struct journey *j)
 		return send_on(skb, j->handle);
 	class = class_of_tos(traffic_class(inner));
 	by = steering_word(peer, class);
-	if (!is_single(by))
-		return send_by(skb, j->handle, send_data(class, 0), peer);
-	handle = choose_path(peer, class, 0, skb->len - L3, &state);
+	if (!is_single(by) || (secure && by.is.mode == SPREAD_PACKETS && look_at(j->handle) == LOOKED_ALIVE))
+		return send_by(skb, j->handle, send_steered(class, by.is), peer);
+	handle = choose_path(peer, class, 0, weigh(skb->len - L3, 1), &state);
 	if (!handle)
 		return DROP(DROP_NO_PATH);
 	j->handle = handle;
 	if (by.is.mode == SPREAD_TWICE)
 		return send_twice(skb, peer, handle);
-	return encap(skb, handle, send_data(class, by.is.fec), peer->policy_version, state);
+	return encap(skb, handle, send_steered(class, by.is), peer->policy_version, state);
 }
 
 static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
@@ -130,7 +130,7 @@ static __always_inline int esp_out(struct __sk_buff *skb, struct journey *j)
 		return result;
 	if (looks_unencrypted(skb, j))
 		return DROP(DROP_PLAINTEXT);
-	return send_piece(skb, j);
+	return send_piece(skb, j, true);
 }
 
 SEC("tc")
@@ -193,7 +193,7 @@ static __always_inline int clear_out(struct __sk_buff *skb, struct journey *j)
 	if (!session_of(skb->mark))
 		return DROP(DROP_NOT_OURS);
 	j->handle = skb->mark;
-	return send_piece(skb, j);
+	return send_piece(skb, j, false);
 }
 
 SEC("tc")

@@ -80,6 +80,11 @@ static __noinline void report(struct __sk_buff *skb, const struct arrival *a, en
 	bpf_ringbuf_submit(event, 0);
 }
 
+static __always_inline bool is_data(const struct arrival *a)
+{
+	return (a->mp.version_type & 0xf) == MP_DATA;
+}
+
 /* Counters of the path, and what the agent has to hear of. */
 static __always_inline void learn(struct __sk_buff *skb, const struct arrival *a, const struct session *session, struct path_state *state)
 {
@@ -94,9 +99,10 @@ static __always_inline void learn(struct __sk_buff *skb, const struct arrival *a
 	state->last_rx_ns = now;
 	__sync_fetch_and_add(&state->rx_packets, 1);
 	__sync_fetch_and_add(&state->rx_bytes, a->offset - L3 + a->length);
-	if (!window_advance(state, number))
-		__sync_fetch_and_add(&state->reordered, 1);
-	else if (path_moved(a))
+	/* Parity is in the queue of its class, which its header does not tell. */
+	if (!parity)
+		count_reordered(state, is_data(a) ? a->mp.qos >> MP_CLASS_SHIFT : CLASS_REALTIME, number);
+	if (window_advance(state, number) && path_moved(a))
 		report(skb, a, EVENT_PATH_MOVED, 0);
 	if (version > session->policy_version)
 		report(skb, a, EVENT_POLICY_AHEAD, version);

@@ -76,7 +76,9 @@ struct mp_hdr {
 
 #define MP_HDR_LEN 40
 
-#define MP_F_ASK 1 /* of qos: answer at once, by a PROBE_REPLY, that this packet has come */
+/* Of qos. */
+#define MP_F_ASK 1	 /* answer at once, by a PROBE_REPLY, that this packet has come */
+#define MP_F_SPREAD 2	 /* others of its flow take other paths: to be put in order again (path/playout.h) */
 
 #define MP_CLASS_SHIFT 6
 #define MP_PRIORITY_SHIFT 3

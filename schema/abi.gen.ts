@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x46204bad211dfb7cn
+export const ABI_HASH = 0x6547dcb7c124ede8n
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -31,6 +31,7 @@ export const ABI_FLOW_LIFE_CONNECTED = 7440
 export const ABI_WINDOW_WORDS = 64
 export const ABI_LANE_WORDS = 16
 export const ABI_MP_F_ASK = 1
+export const ABI_MP_F_SPREAD = 2
 export const ABI_MP_LANES = 8
 export const ABI_DELAY_BUCKETS = 16
 export const ABI_DELAY_BUCKET_US = 125
@@ -222,8 +223,10 @@ export const counter = {
   COUNT_TO_SERVICE: 35,
   COUNT_FROM_SERVICE: 36,
   COUNT_HOP_SKIPPED: 37,
+  COUNT_HELD: 38,
+  COUNT_HELD_LATE: 39,
 } as const
-export const COUNTERS = 38
+export const COUNTERS = 40
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -264,6 +267,8 @@ export const counterNames: Readonly<Record<number, string>> = {
   35: 'to-service',
   36: 'from-service',
   37: 'hop-skipped',
+  38: 'held',
+  39: 'held-late',
 }
 
 /** enum nexthop_kind */
@@ -1355,7 +1360,7 @@ export interface PathState {
   rxLate: bigint
   transitNewestUs: number
   transitEpoch: number
-  reservedRx: bigint[]
+  highestOf: number[]
   delay: number[]
   window: bigint[]
 }
@@ -1397,7 +1402,7 @@ export const pathStateCodec: Codec<PathState> = {
     view.setBigUint64(224, value.rxLate, true)
     view.setUint32(232, value.transitNewestUs, true)
     view.setUint32(236, value.transitEpoch, true)
-    putU64s(view, 240, 2, value.reservedRx)
+    putU32s(view, 240, 4, value.highestOf)
     putU32s(view, 256, 16, value.delay)
     putU64s(view, 320, 64, value.window)
     return bytes
@@ -1437,7 +1442,7 @@ export const pathStateCodec: Codec<PathState> = {
       rxLate: view.getBigUint64(224, true),
       transitNewestUs: view.getUint32(232, true),
       transitEpoch: view.getUint32(236, true),
-      reservedRx: takeU64s(view, 240, 2),
+      highestOf: takeU32s(view, 240, 4),
       delay: takeU32s(view, 256, 16),
       window: takeU64s(view, 320, 64),
     }
@@ -1471,25 +1476,29 @@ export const laneCodec: Codec<Lane> = {
   },
 }
 
-/** struct bundle, 1168 bytes */
+/** struct bundle, 1200 bytes */
 export interface Bundle {
   sid: number
   transitUs: number
   transitNewestUs: number
   transitEpoch: number
+  playedUs: number[]
+  playedAt: number[]
   lanes: Lane[]
 }
 
 export const bundleCodec: Codec<Bundle> = {
-  size: 1168,
+  size: 1200,
   encode: value => {
-    const bytes = new Uint8Array(1168)
+    const bytes = new Uint8Array(1200)
     const view = viewOf(bytes)
     view.setUint32(0, value.sid, true)
     view.setUint32(4, value.transitUs, true)
     view.setUint32(8, value.transitNewestUs, true)
     view.setUint32(12, value.transitEpoch, true)
-    putStructs(bytes, 16, 8, laneCodec, value.lanes)
+    putU32s(view, 16, 4, value.playedUs)
+    putU32s(view, 32, 4, value.playedAt)
+    putStructs(bytes, 48, 8, laneCodec, value.lanes)
     return bytes
   },
   decode: bytes => {
@@ -1499,7 +1508,9 @@ export const bundleCodec: Codec<Bundle> = {
       transitUs: view.getUint32(4, true),
       transitNewestUs: view.getUint32(8, true),
       transitEpoch: view.getUint32(12, true),
-      lanes: takeStructs(bytes, 16, 8, laneCodec),
+      playedUs: takeU32s(view, 16, 4),
+      playedAt: takeU32s(view, 32, 4),
+      lanes: takeStructs(bytes, 48, 8, laneCodec),
     }
   },
 }
@@ -1543,7 +1554,7 @@ export interface NodeConfig {
   mp0Ifindex: number
   mp1Ifindex: number
   gatherIfindex: number
-  reserved: number
+  holdIfindex: number
   ipsecIfindex: number
   routeEpoch: number
   vaddr: number
@@ -1560,7 +1571,7 @@ export const nodeConfigCodec: Codec<NodeConfig> = {
     view.setUint32(8, value.mp0Ifindex, true)
     view.setUint32(12, value.mp1Ifindex, true)
     view.setUint32(16, value.gatherIfindex, true)
-    view.setUint32(20, value.reserved, true)
+    view.setUint32(20, value.holdIfindex, true)
     view.setUint32(24, value.ipsecIfindex, true)
     view.setUint32(28, value.routeEpoch, true)
     view.setUint32(32, value.vaddr)
@@ -1575,7 +1586,7 @@ export const nodeConfigCodec: Codec<NodeConfig> = {
       mp0Ifindex: view.getUint32(8, true),
       mp1Ifindex: view.getUint32(12, true),
       gatherIfindex: view.getUint32(16, true),
-      reserved: view.getUint32(20, true),
+      holdIfindex: view.getUint32(20, true),
       ipsecIfindex: view.getUint32(24, true),
       routeEpoch: view.getUint32(28, true),
       vaddr: view.getUint32(32),

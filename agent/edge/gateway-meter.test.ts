@@ -45,6 +45,6 @@ test.each<[string, Loss | undefined, Loss | undefined, number]>([
   ['two may be on their way', { packets: 50, lost: 2 }, { packets: 50, lost: 1 }, 0],
 ])('loss of a path: %s', (_, out, into, lost) => {
   const figures = (): Figures => ({ ...new PathMeter().figures('ten'), out, in: into })
-  const timing = { rttMs: 9, srttMs: 8, rttvarMs: 1, jitterMs: undefined }
+  const timing = { rttMs: 9, srttMs: 8, rttvarMs: 1, jitterMs: undefined, transitUs: undefined }
   expect(wayOf({ figures, timing })).toEqual({ roundTripMs: 8, jitterMs: 0, lost })
 })

@@ -1,7 +1,16 @@
 /** What the programs count of a path, as plain numbers and without the replay window: what is read of thousands of paths a second. */
 import type { PathState } from '../../schema/abi.gen.ts'
 
-export const WORDS = ['rttUs', 'srttUs', 'rttvarUs', 'probeReplies', 'jitterUs', 'reordered'] as const
+export const WORDS = [
+  'rttUs',
+  'srttUs',
+  'rttvarUs',
+  'probeReplies',
+  'jitterUs',
+  'reordered',
+  'transitUs',
+  'transitEpoch',
+] as const
 export const LONGS = [
   'txNumber',
   'txBytes',

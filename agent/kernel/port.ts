@@ -165,6 +165,7 @@ export type Hook =
   | 'wan-egress'
   | 'service'
   | 'gather'
+  | 'hold'
   | 'mp-egress'
   | 'mp-ingress'
   | 'ipsec-egress'

@@ -6,8 +6,8 @@ import type { Logger } from '../log.ts'
 import type { Reconciler } from '../plan/reconciler.ts'
 import type { Resource } from '../plan/resource.ts'
 import { type Devices, relaxReversePath } from './devices.ts'
+import type { NodePairs } from './hold-devices.ts'
 import type { WanLink } from './links.ts'
-import type { GatherPair } from './offload-devices.ts'
 
 export interface AttachmentsOptions {
   config: Pick<AgentConfig, 'wan' | 'xdp'>
@@ -30,11 +30,12 @@ export class Attachments {
   }
 
   /** Also relaxes the reverse-path filters of WAN links, whose devices may be new. The caller flushes. */
-  want({ mp0, mp1, ipsec0 }: Devices, gather: GatherPair | undefined, links: readonly WanLink[]): void {
+  want({ mp0, mp1, ipsec0 }: Devices, { gather, hold }: NodePairs, links: readonly WanLink[]): void {
     const { config, network } = this.#options
     this.#want('mp-egress', mp0.ifindex)
     this.#want('mp-ingress', mp1.ifindex)
     if (gather) this.#want('gather', gather.mpg1.ifindex)
+    if (hold) this.#want('hold', hold.mph1.ifindex)
     if (ipsec0) {
       this.#want('ipsec-egress', ipsec0.ifindex)
       this.#want('ipsec-ingress', ipsec0.ifindex)

@@ -8,7 +8,7 @@ import type { Logger } from '../log.ts'
 import type { DatagramSocket, Endpoint, NetPort } from '../mp/net.ts'
 import { ensureLinkRoutes } from './link-routes.ts'
 import { segmenterName } from './offload-devices.ts'
-import { Queues } from './queues.ts'
+import { type Leads, Queues } from './queues.ts'
 
 export interface WanConfig {
   name: string
@@ -86,6 +86,7 @@ export class WanLinks {
   readonly #queues: Queues
   readonly #sockets = new Map<string, { ifindex: number; socket: DatagramSocket }>()
   #links: WanLink[] = []
+  #leads: Leads = new Map()
   #closed = false
 
   constructor(options: {
@@ -108,6 +109,12 @@ export class WanLinks {
     return this.#links
   }
 
+  /** What packets may wait for in front of each link, which its queues are told. */
+  async lead(leads: Leads): Promise<void> {
+    this.#leads = leads
+    await this.#queues.refresh(this.#links, leads)
+  }
+
   socket(address: string): DatagramSocket | undefined {
     return this.#sockets.get(address)?.socket
   }
@@ -121,7 +128,7 @@ export class WanLinks {
     const { network } = this.#kernel
     this.#links = wanLinks(this.#wan, await network.links(), await network.addresses())
     await ensureLinkRoutes(network, this.#wan, this.#links)
-    await this.#queues.refresh(this.#links)
+    await this.#queues.refresh(this.#links, this.#leads)
     const wanted = new Map(
       this.#links.flatMap(({ ifindex, addresses }) => addresses.map(({ address }) => [address, ifindex] as const)),
     )

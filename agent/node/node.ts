@@ -22,10 +22,11 @@ import { type Devices, ensureDevices, mpMtu, peerRoute, TABLE, wantDevices } fro
 import { DropSamples } from './drop-samples.ts'
 import { Fib } from './fib.ts'
 import { FlowSweeper } from './flow-sweeper.ts'
+import { ensureHold, type NodePairs } from './hold-devices.ts'
 import { type Arrival, WanLinks } from './links.ts'
 import { Nexthops } from './nexthops.ts'
 import { nodeConfigOf } from './node-config.ts'
-import { ensureGather, ensureSegmenters, type GatherPair } from './offload-devices.ts'
+import { ensureGather, ensureSegmenters } from './offload-devices.ts'
 import { carriedBy, wideEnough } from './path-sizes.ts'
 import { peerEntry } from './peer-entry.ts'
 import { RUNTIME_FILE, type Runtime, type RuntimeItem, readRuntime, runtimeItems } from './runtime.ts'
@@ -51,7 +52,7 @@ interface NodeParts {
   dataplane: Dataplane
   wan: WanLinks
   devices: Devices
-  gather: GatherPair | undefined
+  pairs: NodePairs
   observed: Resource[]
 }
 
@@ -73,8 +74,7 @@ export class Node {
   /** Snapshot of the former agent, while its things are being adopted. */
   former: Runtime | undefined
   devices: Devices
-  /** Of nodes with LAN ports. */
-  readonly #gather: GatherPair | undefined
+  readonly #pairs: NodePairs
   /** Node id. */
   readonly id: string
   readonly #attachments: Attachments
@@ -119,15 +119,18 @@ export class Node {
     await wan.refresh()
     const hosts = config.lan.length > 0
     if (hosts && (await ensureSegmenters(kernel, wan.links, log))) await wan.refresh()
-    const gather = hosts ? await ensureGather(kernel) : undefined
+    const pairs = {
+      gather: hosts ? await ensureGather(kernel) : undefined,
+      hold: options.relays ? await ensureHold(kernel, log) : undefined,
+    }
     const devices = await ensureDevices(kernel, { esp: capabilities.esp, mtu: mpMtu(wan.links) })
     const observed = await observe(kernel, dataplane, { mp0: devices.mp0.ifindex, table: TABLE, esp: capabilities.esp })
-    return new Node(options, { ...open, devices, gather, observed })
+    return new Node(options, { ...open, devices, pairs, observed })
   }
 
   #begin(onEvent: NodeOptions['onEvent']): void {
     wantDevices(this.reconciler, this.devices)
-    this.#attachments.want(this.devices, this.#gather, this.wan.links)
+    this.#attachments.want(this.devices, this.#pairs, this.wan.links)
     this.dataplane.onEvent(event => {
       this.samples.add(event)
       if (event.type !== eventType.EVENT_DROP) onEvent(event)
@@ -144,7 +147,7 @@ export class Node {
     this.dataplane = parts.dataplane
     this.wan = parts.wan
     this.devices = parts.devices
-    this.#gather = parts.gather
+    this.#pairs = parts.pairs
     this.reconciler = new Reconciler({
       port: options.kernel,
       dataplane: parts.dataplane,
@@ -183,8 +186,8 @@ export class Node {
   /** Call after the network changed: devices of links that came, sockets, reverse-path filters. */
   async refreshWan(): Promise<void> {
     await this.wan.refresh()
-    if (this.#gather && (await ensureSegmenters(this.kernel, this.wan.links, this.log))) await this.wan.refresh()
-    this.#attachments.want(this.devices, this.#gather, this.wan.links)
+    if (this.#pairs.gather && (await ensureSegmenters(this.kernel, this.wan.links, this.log))) await this.wan.refresh()
+    this.#attachments.want(this.devices, this.#pairs, this.wan.links)
     const mtu = mpMtu(this.wan.links)
     if (mtu !== this.devices.mtu) {
       this.devices = await ensureDevices(this.kernel, { esp: this.capabilities.esp, mtu })
@@ -195,7 +198,7 @@ export class Node {
 
   /** @param vaddr the address that ICMP errors made between tunnels come from; 0.0.0.0 while unknown */
   wantNodeConfig(vaddr: string): void {
-    this.reconciler.want({ kind: 'node', value: nodeConfigOf(this.devices, this.#gather, vaddr) })
+    this.reconciler.want({ kind: 'node', value: nodeConfigOf(this.devices, this.#pairs, vaddr) })
   }
 
   /** ms on the machine's monotonic clock: for everything that is measured, since people and NTP set the other one. */

@@ -80,7 +80,7 @@ export async function ensureGather(kernel: KernelPort): Promise<GatherPair> {
 }
 
 /** Neighbour and multicast chatter has no place on these; a kernel without IPv6 has no such setting. */
-function silence(network: Network, device: string): void {
+export function silence(network: Network, device: string): void {
   const chatter = `ipv6/conf/${device}/disable_ipv6`
   if (network.sysctl(chatter) !== undefined) network.setSysctl(chatter, '1')
 }

@@ -4,6 +4,7 @@ import { formatAddress, parseAddress } from '../../schema/address.ts'
 import { pathRate } from '../mp/link-traits.ts'
 import type { Endpoint } from '../mp/net.ts'
 import type { WanLink } from './links.ts'
+import { RATE_SHARE } from './queues.ts'
 
 /**
  * Outer addresses of a path, from the two ends' addresses; its handle is given when it is installed.
@@ -35,7 +36,7 @@ export function pathConfOf(
     mtu: link.mtu,
     segmentIfindex: link.segmenter,
     reserved: 0,
-    rate: pathRate(link.upMbps, peerMbps),
+    rate: pathRate(link.upMbps === undefined ? undefined : link.upMbps * RATE_SHARE, peerMbps),
     delayUs: 0,
   }
 }

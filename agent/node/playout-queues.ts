@@ -9,8 +9,7 @@ import type { Logger } from '../log.ts'
 import { HANDLE } from './queues.ts'
 
 /** Packets. All that one tunnel brings may be one flow to fq, and its default of 100 is soon reached by what waits for 60 ms. */
-const LIMIT = 100_000
-const FLOW_LIMIT = 10_000
+export const FQ_LIMITS = { kind: 'fq', limit: 100_000, flowLimit: 10_000 } as const
 
 export class PlayoutQueues {
   readonly #network: Network
@@ -42,8 +41,7 @@ export class PlayoutQueues {
     let why = `its qdisc ${kind} is somebody's own`
     if (handle === 0)
       try {
-        const spec = { kind: 'fq', limit: LIMIT, flowLimit: FLOW_LIMIT } as const
-        await this.#network.replaceQdisc({ ...spec, ifindex, handle: HANDLE, parent: ROOT })
+        await this.#network.replaceQdisc({ ...FQ_LIMITS, ifindex, handle: HANDLE, parent: ROOT })
         return true
       } catch (error) {
         if (!(error instanceof KernelError)) throw error

@@ -42,6 +42,21 @@ describe('the plan for a link', () => {
     }
   })
 
+  it('leaves alone what waits in front of a link because another is slower', () => {
+    const leadUs = [0, 0, 35_000, 0]
+    const [before, after] = [{}, { leadUs }].map(
+      lead => queuePlan({ ifindex: 3, mtu: 1500, upMbps: 10, ...lead }).leaves,
+    )
+    const codel = (leaves: typeof before) => leaves?.map(({ best }) => best as { targetUs: number; intervalUs: number })
+    const targets = codel(before)?.map(({ targetUs }, place) => targetUs + (place === 1 ? 35_000 : 0))
+    expect(codel(after)?.map(({ targetUs }) => targetUs)).toEqual(targets)
+    expect(codel(after)?.map(({ intervalUs }) => intervalUs)).toEqual(
+      codel(before)?.map(({ intervalUs }) => intervalUs),
+    )
+    const plain = (leaves: typeof before) => (leaves?.[1]?.plain as { limit: number } | undefined)?.limit ?? 0
+    expect(plain(after)).toBeGreaterThan(plain(before) + 25)
+  })
+
   it('has the classes that the programs name', () => {
     const { CLASS_DEFAULT, CLASS_REALTIME, CLASS_TRANSACTIONAL, CLASS_BULK } = trafficClass
     const minors = [CLASS_DEFAULT, CLASS_REALTIME, CLASS_TRANSACTIONAL, CLASS_BULK].map(queueMinor)

@@ -10,6 +10,9 @@
  *
  * Below each fq_codel, where the kernel has it (RFC 8290), else a short pfifo. Handles are hexadecimal, as tc shows them.
  *
+ * Of a class that goes packet by packet over several links, packets wait here for as long as this link is quicker than the slowest (bpf/path/spread.h):
+ * that *lead* is no standing queue, and CoDel leaves it alone.
+ *
  * Packets are numbered before they wait. A class that the others hold back must therefore not fall behind by more numbers than the replay window
  * has (2048): hence its own share of the link, and a limit that is as many packets as leave in the time that the share takes for them.
  */
@@ -26,7 +29,7 @@ const PLAIN = 8
 const LINK_CLASS = HANDLE | 1
 
 /** What is left to the provider's queue to drain. */
-const RATE_SHARE = 0.97
+export const RATE_SHARE = 0.97
 const ETHERNET_HEADER = 14
 /** Packets of a path that may overtake one that waits: below the 2048 of the replay window (bpf/path/window.h). */
 const OVERTAKING = 1800
@@ -44,6 +47,9 @@ const CLASSES = [
   { class: trafficClass.CLASS_BULK, share: 0.1 },
 ]
 
+/** How much quicker links are than the slowest that a class is spread over, packet by packet: µs, by ifindex and class. */
+export type Leads = ReadonlyMap<number, readonly number[]>
+
 export interface QueuePlan {
   root: QdiscSpec
   classes: HtbClass[]
@@ -56,8 +62,17 @@ export function queueMinor(of: number): number {
   return ABI_QUEUE_MINOR | ((ABI_QUEUE_PRIORITIES >> (of * 4)) & 0xf)
 }
 
-/** Pure. @param mtu of the device, bytes */
-export function queuePlan({ ifindex, mtu, upMbps }: { ifindex: number; mtu: number; upMbps: number }): QueuePlan {
+export interface RatedLink {
+  ifindex: number
+  /** of the device, bytes */
+  mtu: number
+  upMbps: number
+  /** by class, µs; default none */
+  leadUs?: readonly number[]
+}
+
+/** Pure. */
+export function queuePlan({ ifindex, mtu, upMbps, leadUs = [] }: RatedLink): QueuePlan {
   const frame = mtu + ETHERNET_HEADER
   const rate = Math.round(upMbps * 125_000 * RATE_SHARE)
   // A millisecond, but two frames at least: a bucket that one does not fit into never lets it go.
@@ -79,10 +94,18 @@ export function queuePlan({ ifindex, mtu, upMbps }: { ifindex: number; mtu: numb
     leaves: CLASSES.map(({ class: of, share }, place) => {
       const at = { ifindex, handle: (ABI_QUEUE_MAJOR + 1 + place) << 16, parent: HANDLE | queueMinor(of) }
       const limit = Math.round(OVERTAKING * share)
-      const short = Math.min(limit, Math.max(PFIFO_LEAST, Math.round((PFIFO_MS * 1000) / frameUs)))
-      const targetUs = Math.round(Math.max(TARGET_US, (1.5 * frameUs) / share))
+      const lead = leadUs[of] ?? 0
+      const short = Math.min(limit, Math.max(PFIFO_LEAST, Math.round((PFIFO_MS * 1000 + lead) / frameUs)))
+      const quickUs = Math.round(Math.max(TARGET_US, (1.5 * frameUs) / share))
       return {
-        best: { ...at, kind: 'fq_codel', limit, targetUs, intervalUs: Math.max(INTERVAL_US, 20 * targetUs), ecn: true },
+        best: {
+          ...at,
+          kind: 'fq_codel',
+          limit,
+          targetUs: quickUs + lead,
+          intervalUs: Math.max(INTERVAL_US, 20 * quickUs),
+          ecn: true,
+        },
         // Another handle: the kernel does not change a qdisc's kind.
         plain: { ...at, handle: (ABI_QUEUE_MAJOR + PLAIN + place) << 16, kind: 'pfifo', limit: short },
       }
@@ -102,8 +125,11 @@ export class Queues {
     this.#log = log
   }
 
-  /** Call with the links of now: makes, changes and removes. A former agent's are taken over, with the packets in them. @throws KernelError when the kernel cannot be read */
-  async refresh(links: readonly WanLink[]): Promise<void> {
+  /**
+   * Call with the links of now: makes, changes and removes. A former agent's are taken over, with the packets in them.
+   * @param leads by ifindex and class, µs. @throws KernelError when the kernel cannot be read
+   */
+  async refresh(links: readonly WanLink[], leads: Leads = new Map()): Promise<void> {
     const wanted = links.filter(link => link.upMbps !== undefined)
     const roots = (await this.#network.qdiscs()).filter(({ parent }) => parent === ROOT)
     for (const { ifindex, handle, kind } of roots) {
@@ -115,12 +141,13 @@ export class Queues {
       if (upMbps === undefined) continue
       const before = roots.find(root => root.ifindex === ifindex)
       const ours = before?.handle === HANDLE && before.kind === 'htb'
-      const given = `${mtu} ${upMbps}`
+      const leadUs = leads.get(ifindex) ?? []
+      const given = `${mtu} ${upMbps} ${leadUs.join()}`
       if (ours && this.#given.get(ifindex) === given) continue
       if (!ours && before && before.handle !== 0)
         this.#log.warn({ link: name }, `WAN link ${name}: its qdisc ${before.kind} gives way, because upMbps is set`)
       try {
-        await this.#give(queuePlan({ ifindex, mtu, upMbps }), ours)
+        await this.#give(queuePlan({ ifindex, mtu, upMbps, leadUs }), ours)
         this.#given.set(ifindex, given)
       } catch (error) {
         if (!(error instanceof KernelError)) throw error

@@ -12,6 +12,9 @@ const path = (id: number, change: Partial<Choosable> = {}): Choosable => ({
   rttMs: 20,
   jitterMs: 1,
   mbps: undefined,
+  transitUs: undefined,
+  queuedMs: 2,
+  busy: false,
   ...change,
 })
 
@@ -135,19 +138,19 @@ describe('how', () => {
   test.each<
     [string, Partial<ClassPlan>, Choosable[], { mode: number; second?: number; fec?: number; playoutMs?: number }]
   >([
-    ['best', {}, [path(0), path(1)], { mode: spread.SPREAD_BEST, second: 1, fec: 0, playoutMs: 0 }],
+    ['best', {}, [path(0), path(1)], { mode: spread.SPREAD_BEST, second: 1, fec: 0, playoutMs: 3 }],
     ['auto, clean', { spread: 'auto' }, [path(0), path(1)], { mode: spread.SPREAD_BEST }],
     [
       'auto, all lose',
       { spread: 'auto', fec: true },
       [path(0, { loss: 0.02 }), path(1, { loss: 0.02 })],
-      { mode: spread.SPREAD_TWICE, second: 1, fec: 0, playoutMs: 2 },
+      { mode: spread.SPREAD_TWICE, second: 1, fec: 0, playoutMs: 3 },
     ],
     [
       'auto, alone',
       { spread: 'auto', fec: true },
       [path(0, { loss: 0.02 })],
-      { mode: spread.SPREAD_BEST, second: 0, fec: 7 },
+      { mode: spread.SPREAD_BEST, second: 0, fec: 7, playoutMs: 0 },
     ],
     [
       'twice over a degraded one',
@@ -185,7 +188,7 @@ describe('how', () => {
       'by packets',
       { spread: 'packets' },
       [path(0, { mbps: 10 }), path(1, { mbps: 30, rttMs: 80 })],
-      { mode: spread.SPREAD_PACKETS, playoutMs: 32 },
+      { mode: spread.SPREAD_PACKETS, playoutMs: 39 },
     ],
     [
       'by packets, rates unknown',
@@ -202,6 +205,29 @@ describe('how', () => {
     ['by flows', { spread: 'flows' }, [path(0), path(1)], { mode: spread.SPREAD_FLOWS }],
   ])('%s', (_name, change, paths, expected) => {
     expect(word(CLASS_DEFAULT, paths, change)).toMatchObject(expected)
+  })
+
+  test('packets are held back for what comes late, however it is sent from here, and for less when that is far too long', () => {
+    const choice = chooser()
+    const playoutMs = (transitUs: number, queuedMs: number) =>
+      choice.choose(0, [path(0, { transitUs: 0xffff_fc18, queuedMs: 4 }), path(1, { transitUs, queuedMs })])?.[
+        CLASS_BULK
+      ]?.playoutMs
+    // The first path's transit is -1 ms: clocks differ, and times wrap round.
+    expect(playoutMs(34_000, 5)).toBe(48)
+    expect(playoutMs(34_000, 12)).toBe(48)
+    expect(playoutMs(34_000, 14)).toBe(59)
+    expect(playoutMs(20_000, 4)).toBe(59)
+    expect(playoutMs(9000, 4)).toBe(17)
+  })
+
+  test.each([
+    ['is left', { tier: 2 }, 0],
+    ['is left, but the peer uses it', { tier: 2, busy: true }, 27],
+    ['is a backup', { backup: true }, 0],
+    ['is a backup that the peer uses', { backup: true, busy: true }, 27],
+  ])('nothing waits for a slow path that nobody uses: one that %s', (_name, change, playoutMs) => {
+    expect(word(CLASS_DEFAULT, [path(0), path(1, { rttMs: 60, ...change })])?.playoutMs).toBe(playoutMs)
   })
 
   test.each([

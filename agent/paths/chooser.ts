@@ -3,7 +3,8 @@
  *
  *   paths -> those of the best standing (alive before degraded before left, backup links last) -> mask
  *         -> the best of them by the class's score, with a margin and a delay before anything moves -> best, second
- *         -> mode as configured, as far as the paths allow; FEC and playout as measured
+ *         -> mode as configured, as far as the paths allow; FEC as measured
+ *   paths -> how late the peer's packets come -> playout
  */
 import { type Steering, spread, trafficClass } from '../../schema/abi.gen.ts'
 import { type Quality, score } from './score.ts'
@@ -14,6 +15,12 @@ export interface Choosable extends Quality {
   tier: number
   backup: boolean
   metered: boolean
+  /** Least arrival minus timestamp of what comes from the peer, µs modulo 2^32; undefined: nothing came yet. */
+  transitUs: number | undefined
+  /** How much later than that nearly all come, ms. */
+  queuedMs: number
+  /** More comes than probes: the peer uses it. */
+  busy: boolean
 }
 
 /** How a class is spread. `auto`: on the best path, and twice while that one loses. */
@@ -47,6 +54,10 @@ const FEC: readonly (readonly [loss: number, k: number])[] = [
   [0.002, 20],
 ]
 
+/** What is held back for is that much longer than what was seen lately, and is seen to be too long when it is so often as long. */
+const PLAYOUT_MARGIN = 1.2
+const PLAYOUT_TOO_LONG = 2.5
+
 /** MP_FEC_DEPTH_SHIFT of bpf/wire.h. */
 const FEC_DEPTH_SHIFT = 5
 
@@ -60,6 +71,7 @@ interface Standing {
 export class Chooser {
   readonly #plans: readonly ClassPlan[]
   readonly #standings: (Standing | undefined)[] = []
+  #playoutMs = 0
 
   /** @param plans by class */
   constructor(plans: readonly ClassPlan[]) {
@@ -69,6 +81,9 @@ export class Chooser {
   /** @param paths that are there, ordered by id. @returns a word for each class; undefined: there is no path */
   choose(nowMs: number, paths: readonly Choosable[]): Steering[] | undefined {
     if (paths.length === 0) return undefined
+    const latest = latenessMs(paths)
+    if (latest > this.#playoutMs || PLAYOUT_TOO_LONG * latest < this.#playoutMs)
+      this.#playoutMs = Math.ceil(PLAYOUT_MARGIN * latest)
     return this.#plans.map((plan, klass) => this.#word(nowMs, klass, plan, paths))
   }
 
@@ -80,16 +95,13 @@ export class Chooser {
     const second = group.find(({ path }) => path !== best.path) ?? spare(ranked, best)
     const copied = second === best ? held(ranked, best) : second
     const mode = modeOf(plan, best, copied, group)
-    const copies = mode === spread.SPREAD_PACKETS || mode === spread.SPREAD_TWICE
     return {
       mode,
       best: best.path,
       second: (mode === spread.SPREAD_TWICE ? copied : second).path,
       fec: mode === spread.SPREAD_BEST ? fecOf(plan.fec, best.loss) : 0,
       mask: group.reduce((mask, { path }) => mask | (1 << path), 0),
-      playoutMs: copies
-        ? Math.min(plan.playoutMs, Math.ceil(skewMs(mode === spread.SPREAD_TWICE ? [best, copied] : group)))
-        : 0,
+      playoutMs: Math.min(plan.playoutMs, this.#playoutMs),
     }
   }
 
@@ -150,8 +162,21 @@ function fecOf(plan: ClassPlan['fec'], loss: number): number {
   return (Math.log2(plan.depth) << FEC_DEPTH_SHIFT) | plan.packets
 }
 
-/** How much later than on the quickest path a packet may come. */
-function skewMs(paths: readonly Choosable[]): number {
-  const delays = paths.map(({ rttMs }) => rttMs / 2)
-  return Math.max(...delays) - Math.min(...delays) + 2 * Math.max(...paths.map(({ jitterMs }) => jitterMs))
+/**
+ * How much later than the quickest could have come nearly all packets from the peer come; 0: they cannot overtake each other. Which of the paths the
+ * peer spreads a class over, and whether, is its own choice; its packets say so.
+ */
+function latenessMs(paths: readonly Choosable[]): number {
+  const used = paths.filter(({ backup, tier, busy }) => busy || (!backup && tier < 2))
+  const [first] = used
+  if (!first || used.length < 2) return 0
+  const offsets = used.map(path => offsetMs(path, first))
+  const least = Math.min(...offsets)
+  return Math.max(...used.map(({ queuedMs }, index) => (offsets[index] ?? 0) - least + queuedMs))
+}
+
+/** How much longer than the other a way is: as seen here, else half of the difference there and back. */
+function offsetMs(path: Choosable, other: Choosable): number {
+  if (path.transitUs === undefined || other.transitUs === undefined) return (path.rttMs - other.rttMs) / 2
+  return ((path.transitUs - other.transitUs) | 0) / 1000
 }

@@ -6,7 +6,7 @@ import type { Prober } from '../mp/prober.ts'
 import type { Node } from '../node/node.ts'
 import { type PathChange, PathHistory } from './history.ts'
 import { CLOSE_MS } from './pace.ts'
-import { type Followed, PeerPaths } from './peer-paths.ts'
+import { CLASSES, type Followed, PeerPaths } from './peer-paths.ts'
 
 /** Peers visited in one round of CLOSE_MS; the others have their turn in the next ones. */
 const VISITS = 100
@@ -34,7 +34,13 @@ export class PathControl {
 
   follow(peer: Followed): PeerPaths {
     const { node, prober, quietMs } = this.#options
-    const paths = new PeerPaths(peer, { node, prober, quietMs, changed: change => this.#changed(change) })
+    const paths = new PeerPaths(peer, {
+      node,
+      prober,
+      quietMs,
+      changed: change => this.#changed(change),
+      delaysTold: () => this.#lead(),
+    })
     this.#followed.set(peer.index, paths)
     return paths
   }
@@ -85,6 +91,19 @@ export class PathControl {
     const { peer, link, from, to, reason } = change
     node.log.info({ peer, link, from, to, reason }, `path ${link} to ${peer}: ${to}${reason && `, ${reason}`}`)
     changed?.(change)
+  }
+
+  /** Queues in front of the links are told what packets wait in them for: the most that any peer's do. */
+  #lead(): void {
+    const { node } = this.#options
+    const leads = new Map<number, number[]>()
+    for (const paths of this.#followed.values())
+      for (const [ifindex, klass, us] of paths.leads()) {
+        const link = leads.get(ifindex) ?? CLASSES.map(() => 0)
+        link[klass] = Math.max(link[klass] ?? 0, us)
+        leads.set(ifindex, link)
+      }
+    node.wan.lead(leads).catch(error => node.log.warn({ err: error }, 'queues of WAN links stay as they are'))
   }
 
   stop(): void {

@@ -13,8 +13,9 @@ const quiet: Figures = {
   mbpsIn: 1,
   delayP50Ms: 1,
   delayP95Ms: 2,
+  delayP99Ms: 2,
 }
-const near: Timing = { rttMs: 20, srttMs: 20, rttvarMs: 2, jitterMs: 1 }
+const near: Timing = { rttMs: 20, srttMs: 20, rttvarMs: 2, jitterMs: 1, transitUs: undefined }
 
 function observed(figures: Partial<Figures>, timing: Partial<Timing> = {}, usualRttMs?: number): Observed {
   return { figures: { ...quiet, ...figures }, timing: { ...near, ...timing }, usualRttMs }
@@ -44,7 +45,7 @@ test.each<[string, Observed, string | undefined, string | undefined]>([
     'nothing known',
     {
       figures: { ...quiet, out: undefined, in: undefined, reordered: undefined },
-      timing: { rttMs: undefined, srttMs: undefined, rttvarMs: undefined, jitterMs: undefined },
+      timing: { ...near, rttMs: undefined, srttMs: undefined, rttvarMs: undefined, jitterMs: undefined },
       usualRttMs: undefined,
     },
     undefined,

@@ -28,6 +28,7 @@ export interface Figures {
   /** Of received packets, above the quickest of the path. */
   delayP50Ms: number | undefined
   delayP95Ms: number | undefined
+  delayP99Ms: number | undefined
 }
 
 /** Of the newest look; smoothed by the programs. Undefined: not measured yet. */
@@ -38,6 +39,8 @@ export interface Timing {
   rttvarMs: number | undefined
   /** RFC 3550, 6.4.1; of what is received. */
   jitterMs: number | undefined
+  /** Least arrival minus timestamp, µs modulo 2^32: of two clocks, so only its difference to another path's says something. */
+  transitUs: number | undefined
 }
 
 /** What the windows are: ms, and how many looks back each remembers. */
@@ -122,17 +125,19 @@ export class PathMeter {
       mbpsIn: mbps(now.receivedBytes - base.receivedBytes),
       delayP50Ms: delayQuantileMs(delay, 0.5),
       delayP95Ms: delayQuantileMs(delay, 0.95),
+      delayP99Ms: delayQuantileMs(delay, 0.99),
     }
   }
 
   get timing(): Timing {
-    const { rttUs = 0, srttUs = 0, rttvarUs = 0, jitterUs = 0, rxPackets = 0 } = this.#last ?? {}
+    const { rttUs = 0, srttUs = 0, rttvarUs = 0, jitterUs = 0, rxPackets = 0, transitEpoch = 0 } = this.#last ?? {}
     return {
       rttMs: rttUs > 0 ? rttUs / 1000 : undefined,
       // A peer whose program does not smooth yet: the newest round trip is better than nothing.
       srttMs: srttUs > 0 ? srttUs / 1000 : rttUs > 0 ? rttUs / 1000 : undefined,
       rttvarMs: srttUs > 0 ? rttvarUs / 1000 : undefined,
       jitterMs: rxPackets > 1 ? jitterUs / 16_000 : undefined,
+      transitUs: transitEpoch > 0 ? this.#last?.transitUs : undefined,
     }
   }
 }
@@ -146,6 +151,7 @@ const NOTHING: Figures = {
   mbpsIn: 0,
   delayP50Ms: undefined,
   delayP95Ms: undefined,
+  delayP99Ms: undefined,
 }
 
 /** Late packets of an earlier span may make more received than expected. */

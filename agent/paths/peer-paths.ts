@@ -38,6 +38,8 @@ export interface PeerPathsContext {
   /** A path that is heard without being asked is not asked while its silence is shorter, ms. */
   quietMs: number
   changed: (change: PathChange) => void
+  /** The programs were told how long paths are. */
+  delaysTold: () => void
 }
 
 export class PeerPaths {
@@ -127,6 +129,7 @@ export class PeerPaths {
     const before = JSON.stringify(this.#words)
     this.steer()
     const told = this.#words.some(({ mode }) => mode === spread.SPREAD_PACKETS) && this.#tellDelays()
+    if (told) this.#context.delaysTold()
     if (told || JSON.stringify(this.#words) !== before) this.#flush()
   }
 
@@ -144,6 +147,17 @@ export class PeerPaths {
       told = true
     }
     return told
+  }
+
+  /** How much quicker links are than the slowest that a class is spread over, packet by packet: ifindex, class and µs. */
+  *leads(): Generator<[ifindex: number, klass: number, us: number]> {
+    const confs = this.#paths.map(({ path }) => [path, this.#context.node.pathConf(handleOf(this.#sid, path))] as const)
+    for (const [klass, { mode, mask }] of this.#words.entries()) {
+      if (mode !== spread.SPREAD_PACKETS) continue
+      const used = confs.flatMap(([path, conf]) => (conf && (mask >> path) & 1 ? [conf] : []))
+      const slowest = Math.max(...used.map(({ delayUs }) => delayUs))
+      for (const { ifindex, delayUs } of used) yield [ifindex, klass, slowest - delayUs]
+    }
   }
 
   /** Has paths looked at the next time, all or one: something is known to have changed. */

@@ -23,6 +23,8 @@ export function counters(change: Partial<PathCounters> = {}): PathCounters {
     probeReplies: 0,
     jitterUs: 0,
     reordered: 0,
+    transitUs: 0,
+    transitEpoch: 0,
     ...change,
   }
 }

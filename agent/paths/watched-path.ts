@@ -115,12 +115,13 @@ export class WatchedPath {
 
   /** For the choice among paths. @param mbps that it carries; undefined: unknown */
   choosable(mbps: number | undefined): Choosable {
-    const { srttMs = UNKNOWN_RTT_MS, jitterMs = 0 } = this.meter.timing
-    const { out } = this.meter.figures('ten')
+    const { srttMs = UNKNOWN_RTT_MS, jitterMs = 0, transitUs } = this.meter.timing
+    const { out, delayP99Ms = 2 * jitterMs } = this.meter.figures('ten')
     const lately = out && out.packets >= ENOUGH ? (lossRate(out) ?? 0) : provenLoss(out)
     const loss = Math.max(lately, provenLoss(this.meter.figures('second').out))
     const { path, tier, backup, metered } = this
-    return { path, tier, backup, metered, loss, rttMs: srttMs, jitterMs, mbps }
+    const busy = this.meter.figures('second').mbpsIn > BUSY_MBPS
+    return { path, tier, backup, metered, loss, rttMs: srttMs, jitterMs, mbps, transitUs, queuedMs: delayP99Ms, busy }
   }
 
   /** A path is used while there is none of a lower tier. */

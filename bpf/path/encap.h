@@ -28,13 +28,28 @@ union sending {
 		__u8 type;		/* enum mp_type: DATA or PROBE */
 		__u8 class;		/* enum traffic_class */
 		__u8 fec;		/* protection that its class asks for; 0: none */
-		__u8 reserved;
+		__u8 flags;		/* MP_F_SPREAD */
 	} is;
 };
 
+/* The node's own, or what is not spread. */
 static __always_inline union sending send_data(enum traffic_class class, __u8 fec)
 {
 	return (union sending){ .is = { .type = MP_DATA, .class = class, .fec = fec } };
+}
+
+static __always_inline bool is_spread(__u8 mode)
+{
+	return mode == SPREAD_PACKETS || mode == SPREAD_TWICE;
+}
+
+/* A host's packet, as its class is sent. */
+static __always_inline union sending send_steered(enum traffic_class class, struct steering by)
+{
+	union sending sending = send_data(class, by.fec);
+
+	sending.is.flags = is_spread(by.mode) ? MP_F_SPREAD : 0;
+	return sending;
 }
 
 #define FAMILY_STEP (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
@@ -65,7 +80,7 @@ static __always_inline void mp_begin(struct mp_hdr *mp, union sending sending, _
 	__builtin_memset(mp, 0, sizeof(*mp));
 	mp->version_type = MP_VERSION << 4 | sending.is.type;
 	if (sending.is.type == MP_DATA)
-		mp->qos = sending.is.class << MP_CLASS_SHIFT;
+		mp->qos = sending.is.class << MP_CLASS_SHIFT | sending.is.flags;
 	mp->fec = sending.is.fec;
 	mp->sequence = bpf_htonl(sending.is.sequence);
 	mp->policy_version = bpf_htonl(policy);

@@ -9,8 +9,8 @@
 #include "spread.h"
 #include "twice.h"
 
-/* Handle and state of the path for the peer's next packet; 0: none usable. `flow`, `length`: as for spread_path. */
-static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_class class, __u32 flow, __u32 length, struct path_state **at)
+/* Handle and state of the path for the peer's next packet; 0: none usable. `flow`, `bytes`: as for spread_path. */
+static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_class class, __u32 flow, union weight bytes, struct path_state **at)
 {
 	union peer_word now = peer_word(peer);
 	union steering_word by = steering_word(peer, class);
@@ -18,8 +18,8 @@ static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_c
 	__u32 handle = now.is.sid | (best & (MP_PATHS - 1));
 
 	*at = path_state_of(handle);
-	if (by.is.mode == SPREAD_FLOWS || (by.is.mode == SPREAD_PACKETS && length)) {
-		__u32 spread = spread_path(peer, class, flow, length);
+	if (by.is.mode == SPREAD_FLOWS || (by.is.mode == SPREAD_PACKETS && bytes.is.length)) {
+		__u32 spread = spread_path(peer, class, flow, bytes.word);
 
 		if (spread) {
 			*at = path_state_of(spread);
@@ -38,7 +38,7 @@ static __always_inline __u32 choose_path(const struct peer *peer, enum traffic_c
 /* Whether each packet of the class is steered by itself, so that it may not leave as part of a larger one. */
 static __always_inline bool is_single(union steering_word by)
 {
-	return by.is.mode == SPREAD_PACKETS || by.is.mode == SPREAD_TWICE || by.is.fec;
+	return is_spread(by.is.mode) || by.is.fec;
 }
 
 /*
@@ -67,6 +67,7 @@ __noinline int send_twice(struct __sk_buff *skb, const struct peer *peer __nonnu
 	if (!state)
 		return DROP(DROP_NO_PATH);
 	sending.is.sequence = next_sequence(HANDLE_SID(handle));
+	sending.is.flags = sending.is.sequence ? MP_F_SPREAD : 0;
 	if (sending.is.sequence)
 		other = other_path(peer, steering_word(peer, class), handle);
 	if (other)
@@ -105,6 +106,21 @@ static __always_inline int hand_whole(struct __sk_buff *skb, const struct journe
 }
 
 /*
+ * What the packet costs a link. Of a secure one the path is chosen now, GSO or not, and it stays on it: the SA is the path's, and a replay window is no
+ * place for packets of two paths. A clear one that is to be cut is steered piece by piece, later.
+ */
+static __always_inline union weight weight_of(struct __sk_buff *skb, const struct journey *j, bool secure, bool whole)
+{
+	__u32 pieces = 1;
+
+	if (whole && !secure)
+		return weigh(0, 0);
+	if (j->gso_size)
+		pieces = (j->length + j->gso_size - 1) / j->gso_size;
+	return weigh(skb->len - L3 + (secure ? pieces * ESP_BYTES : 0), pieces);
+}
+
+/*
  * Last step of a packet towards a peer. A clear one that is single and complete becomes MP here and now; one that is to be cut, or lacks its
  * checksum, becomes MP as it is and is completed later (burst.h), or goes to mp0 where that is not possible, or where its pieces are to be steered
  * each by itself. Secure ones go to ipsec0 for XFRM. The mark carries the handle there, through XFRM, and over mp0 and mp1.
@@ -123,7 +139,7 @@ __noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnul
 		return DROP(DROP_NO_ESP);
 	if (by.is.mode == SPREAD_FLOWS)
 		flow = flow_bits(&j->key);
-	handle = choose_path(peer, class, flow, whole ? 0 : skb->len - L3, &state);
+	handle = choose_path(peer, class, flow, weight_of(skb, j, secure, whole), &state);
 	if (!handle || !state)
 		return DROP(DROP_NO_PATH);
 	if (secure) {
@@ -135,7 +151,7 @@ __noinline int hand_over(struct __sk_buff *skb, const struct journey *j __nonnul
 	if (whole)
 		return hand_whole(skb, j, peer, handle, is_single(by));
 	if (by.is.mode != SPREAD_TWICE)
-		result = encap_one(skb, handle, send_data(class, by.is.fec).word, peer->policy_version, state);
+		result = encap_one(skb, handle, send_steered(class, by.is).word, peer->policy_version, state);
 	if (result == GO_TWICE || result == ENCAP_PROTECTED)
 		skb->mark = handle;
 	return result;

@@ -177,7 +177,7 @@ static __always_inline bool relay_onward(struct relay *r, const struct node_conf
 	by = steering_word(r->peer, r->class);
 	if (is_single(by))
 		return PASS;
-	r->handle = choose_path(r->peer, r->class, by.is.mode == SPREAD_FLOWS ? flow_bits(&r->j.key) : 0, 0, &r->tx);
+	r->handle = choose_path(r->peer, r->class, by.is.mode == SPREAD_FLOWS ? flow_bits(&r->j.key) : 0, weigh(0, 0), &r->tx);
 	r->to = session_of(r->handle);
 	r->leaves = path_conf_of(r->handle);
 	if (!r->to || !r->leaves || !r->tx || r->leaves->family == FAMILY_NONE)
@@ -216,8 +216,8 @@ static __always_inline void relay_account(struct relay *r, __u64 number, __be32 
 	r->rx->last_rx_ns = now;
 	__sync_fetch_and_add(&r->rx->rx_packets, 1);
 	__sync_fetch_and_add(&r->rx->rx_bytes, r->length);
-	if (!window_advance(r->rx, number))
-		__sync_fetch_and_add(&r->rx->reordered, 1);
+	count_reordered(r->rx, CLASS_DEFAULT, number);
+	window_advance(r->rx, number);
 }
 
 #endif

@@ -2,6 +2,8 @@
 /*
  * Where an inner packet goes, for hosts and tunnels and both families alike.
  *
+ *   spread by its sender, on a node between tunnels: once more from here when its time has come (hold.h)
+ *
  *   flow or FIB -> next hop -+- local: from the LAN stack, from a peer ----------- drop, ICMP
  *                            +- unreachable, prohibited, none ------------------- drop, ICMP
  *                            +- secure and clear kept apart ---------------------- drop
@@ -15,6 +17,7 @@
 #include "drop.h"
 #include "flow.h"
 #include "gather.h"
+#include "hold.h"
 #include "mss.h"
 #include "peer.h"
 #include "playout.h"
@@ -104,6 +107,11 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 
 	if (!config)
 		return DROP(DROP_NO_ROUTE);
+	if (j->stamp && config->hold_ifindex) {
+		result = hold(skb, j, config->hold_ifindex);
+		if (result != GO_ON)
+			return result;
+	}
 	/* Nobody's packet comes from our virtual address: a peer would take it for the node's own. */
 	if (j->family == FAMILY_IPV4 && mapped_ipv4(j->key.src) == config->vaddr)
 		return DROP(DROP_INNER_SPOOFED);

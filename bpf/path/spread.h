@@ -8,11 +8,27 @@
 #ifndef BRANCHLINE_SPREAD_H
 #define BRANCHLINE_SPREAD_H
 
+#include "encap.h"
 #include "steer.h"
 
 #define COST_NEVER (~0ULL)
 #define RATE_UNKNOWN 1250	     /* bytes per ms; so that a path whose rate nobody knows gets some flows */
 #define BACKLOG_MAX_NS 200000000ULL /* what the link's own queue drops is not waited for */
+#define ESP_BYTES 56		     /* what XFRM adds to a packet: addresses, ESP, IV, padding, ICV; two more or less do not matter */
+
+/* What is given to a link at once, without the headers of MP. */
+union weight {
+	__u64 word;
+	struct {
+		__u32 length;	/* bytes; 0: nothing is sent now */
+		__u32 pieces;	/* packets that it becomes */
+	} is;
+};
+
+static __always_inline union weight weigh(__u32 length, __u32 pieces)
+{
+	return (union weight){ .is = { .length = length, .pieces = pieces } };
+}
 
 /* The 32-bit finalizer of MurmurHash3. */
 static __always_inline __u32 mix(__u32 x)
@@ -55,15 +71,16 @@ __noinline __u64 cost_of_flow(__u32 handle, __u32 flow)
 }
 
 /* When a packet would be there, ns; COST_NEVER: nobody knows. */
-__noinline __u64 cost_of_packet(__u32 handle, __u32 length, __u64 now)
+__noinline __u64 cost_of_packet(__u32 handle, __u64 weight, __u64 now)
 {
+	union weight given = { .word = weight };
 	struct path_state *state = path_state_of(handle);
 	struct path_conf *conf = path_conf_of(handle);
 	union {
 		__u64 word;
 		struct { __u32 rate, delay_us; } is;
 	} way;
-	__u64 free;
+	__u64 free, bytes;
 
 	if (!state || !conf)
 		return COST_NEVER;
@@ -73,7 +90,9 @@ __noinline __u64 cost_of_packet(__u32 handle, __u32 length, __u64 now)
 	free = *(volatile __u64 *)&state->busy_until_ns;
 	if ((__s64)(free - now) < 0)
 		free = now;
-	return free + (__u64)length * 1000000 / way.is.rate + (__u64)way.is.delay_us * 1000;
+	/* As the link's rate is counted: whole frames. */
+	bytes = given.is.length + (__u64)given.is.pieces * (headers_length(conf) + ETH_HLEN);
+	return free + bytes * 1000000 / way.is.rate + (__u64)way.is.delay_us * 1000;
 }
 
 /* Two CPUs at once may count one packet less: the link is then thought a little emptier than it is. */
@@ -89,8 +108,8 @@ static __always_inline void make_busy(__u32 handle, __u64 arrival)
 	*(volatile __u64 *)&state->busy_until_ns = until;
 }
 
-/* Handle of the path; 0: the mode does not say, so take the best. `length` 0: a packet that is not sent now, but will be cut. */
-__noinline __u32 spread_path(const struct peer *peer __nonnull, __u32 class, __u32 flow, __u32 length)
+/* Handle of the path; 0: the mode does not say, so take the best. */
+__noinline __u32 spread_path(const struct peer *peer __nonnull, __u32 class, __u32 flow, __u64 weight)
 {
 	union peer_word now = peer_word(peer);
 	union steering_word by = steering_word(peer, class & (CLASSES - 1));
@@ -105,7 +124,7 @@ __noinline __u32 spread_path(const struct peer *peer __nonnull, __u32 class, __u
 
 		if (!(mask >> path & 1) || look_at(handle) != LOOKED_ALIVE)
 			continue;
-		cost = by.is.mode == SPREAD_FLOWS ? cost_of_flow(handle, flow) : cost_of_packet(handle, length, time);
+		cost = by.is.mode == SPREAD_FLOWS ? cost_of_flow(handle, flow) : cost_of_packet(handle, weight, time);
 		if (cost < least) {
 			least = cost;
 			chosen = handle;

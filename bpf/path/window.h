@@ -44,6 +44,17 @@ static __always_inline int window_accept(struct path_state *state, __u64 number)
 	return DROP(DROP_MP_REPLAY);
 }
 
+/* Of classes that overtake each other in the sender's queue nothing is wrong with the path. */
+static __always_inline void count_reordered(struct path_state *state, __u32 class, __u64 number)
+{
+	volatile __u32 *highest = &state->highest_of[class & (CLASSES - 1)];
+
+	if ((__s32)((__u32)number - *highest) < 0)
+		__sync_fetch_and_add(&state->reordered, 1);
+	else
+		*highest = number;
+}
+
 /*
  * Raises rx_highest. Returns whether `number` is the newest of its path. A plain store: of two CPUs at once the older number may stay until
  * the next packet, which lets in no number twice, since a word that is ahead refuses by its epoch. An atomic one would cost 5 ns.

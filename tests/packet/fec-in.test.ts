@@ -1,7 +1,7 @@
 /** What wan_ingress makes of protected packets and of parity (bpf/path/fec-decode.h). The sender is fec-sender.ts. World: rig.ts. */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { zeroBundle } from '../../agent/plan/values.ts'
-import { trafficClass } from '../../schema/abi.gen.ts'
+import { ABI_MP_F_SPREAD, trafficClass } from '../../schema/abi.gen.ts'
 import { random } from '../../scripts/bench/random.ts'
 import { type Bytes, esp, ethernet, filler, ip, udp } from './build.ts'
 import { FecSender, fecCode, type Member } from './fec-sender.ts'
@@ -131,7 +131,7 @@ describe.each(FAMILIES)('over IPv%i', outside => {
   it('what comes back has its own time and class', () => {
     const code = fecCode(2, 1)
     const sender = new FecSender(outside)
-    const group = members(code, 2, at => espPacket(80, at)).map(member => ({ ...member, qos: REALTIME }))
+    const group = members(code, 2, at => espPacket(80, at)).map(member => ({ ...member, qos: REALTIME | ABI_MP_F_SPREAD }))
     rig.run('wan', sender.data(code, group[1] as Member))
     rig.run('wan', sender.parity(code, group))
     const stamp =

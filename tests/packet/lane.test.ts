@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { zeroBundle } from '../../agent/plan/values.ts'
-import { spread } from '../../schema/abi.gen.ts'
+import { ABI_MP_F_SPREAD, spread } from '../../schema/abi.gen.ts'
 import { concat, esp, ethernet, ip, udp } from './build.ts'
 import { behind, FAMILIES, host } from './hosts.ts'
 import { carried, dissect, ipOf, type MpFields, mp, NODE_KEY, outer } from './mp.ts'
@@ -58,7 +58,7 @@ describe.each(FAMILIES)('sent twice, IPv%i inside', family => {
     expect(numbers()).toEqual([1n, 1n])
     const { sequence } = dissect(out.packet).header
     expect(numberOf(sequence)).toBe(1)
-    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID | last, inner, { sequence }))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID | last, inner, { sequence, qos: ABI_MP_F_SPREAD }))
     expect(sequences()).toBe(1n)
   })
 
@@ -106,7 +106,7 @@ describe.each(FAMILIES)('sent twice, IPv%i inside', family => {
     expectOutcome(out, { verdict: REDIRECT, counters: { ...COUNTED, 'mp-out': 1 } })
     const { sequence } = dissect(out.packet).header
     expect(numberOf(sequence)).toBe(1)
-    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, inner, { sequence }))
+    expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, inner, { sequence, qos: ABI_MP_F_SPREAD }))
   })
 
   it('once and without one when the session has no bundle', () => {
@@ -124,7 +124,7 @@ it('ESP is sent twice', () => {
   const out = rig.run('mp-egress', ethernet(packet), { mark: SID })
   expectOutcome(out, { verdict: REDIRECT, counters: { 'mp-out': 2, 'copy-out': 1 } })
   const { sequence } = dissect(out.packet).header
-  expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, packet, { sequence }))
+  expect(ipOf(out.packet)).toEqual(carried(out.packet, SID, packet, { sequence, qos: ABI_MP_F_SPREAD }))
 })
 
 it('a sequence is never 0', () => {

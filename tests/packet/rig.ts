@@ -127,7 +127,7 @@ export class Rig implements Disposable {
       mp0Ifindex: 1,
       mp1Ifindex: 1,
       gatherIfindex: 0,
-      reserved: 0,
+      holdIfindex: 0,
       ipsecIfindex: 1,
       routeEpoch: 1,
       vaddr: be32(NODE),

@@ -3,7 +3,8 @@
  * outside, odd ones IPv6.
  */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { spread } from '../../schema/abi.gen.ts'
+import { monotonicNs } from '../../agent/kernel/native.ts'
+import { ABI_MP_F_SPREAD, spread } from '../../schema/abi.gen.ts'
 import { esp, ethernet, filler, ip, udp } from './build.ts'
 import { behind, FAMILIES, type Family, host } from './hosts.ts'
 import { dissect } from './mp.ts'
@@ -139,6 +140,24 @@ describe('by packets', () => {
     expect(until).toBe(0n)
   })
 
+  it('say so, for whoever puts them in order', () => {
+    rates(50, 50)
+    expect(send().qos).toBe(ABI_MP_F_SPREAD)
+    steer([{ mode: spread.SPREAD_BEST }])
+    expect(send().qos).toBe(0)
+  })
+
+  it('headers are part of what a link carries', () => {
+    rates(1, 1)
+    // 28 bytes of UDP and IP, 20 + 8 + 40 of the tunnel, 14 of Ethernet: 160.
+    const before = monotonicNs()
+    send({ bytes: 50 })
+    const after = monotonicNs()
+    const { busyUntilNs = 0n } = rig.maps.pathState.get(SID) ?? {}
+    expect(busyUntilNs).toBeGreaterThanOrEqual(before + 160_000_000n)
+    expect(busyUntilNs).toBeLessThanOrEqual(after + 160_000_000n)
+  })
+
   it('without a known rate all go by the best', () => {
     expect(counts(4)).toEqual([4, 0])
   })
@@ -149,14 +168,38 @@ describe('by packets', () => {
     expect(counts(4)).toEqual([0, 4])
   })
 
-  it('ESP is spread as well, away from the path of its SA', () => {
-    rates(50, 50)
-    const packet = ethernet(ip({ src: NODE, dst: PEER }, esp(filler(900))))
-    const taken = Array.from(
-      { length: 8 },
-      () => dissect(rig.run('mp-egress', packet, { mark: SID }).packet).header.path,
-    )
-    expect(new Set(taken)).toEqual(new Set([0, 1]))
+  describe('secure ones', () => {
+    const secure = (family: Family) => ip({ src: host(family), dst: behind(family, 3) }, udp(7, 8, filler(900)))
+    const ESP = ethernet(ip({ src: NODE, dst: PEER }, esp(filler(900))))
+    const path = (mark: number) => dissect(rig.run('mp-egress', ESP, { mark }).packet).header
+
+    it.each(FAMILIES)('are steered before they are encrypted, so each path has its SA, IPv%i', family => {
+      rates(50, 50)
+      const marks = Array.from({ length: 8 }, () => rig.run('lan', ethernet(secure(family))).mark)
+      expect(marks.filter(mark => mark === SID)).toHaveLength(4)
+      expect(marks.filter(mark => mark === (SID | 1))).toHaveLength(4)
+    })
+
+    it('a GSO packet counts with all its pieces', () => {
+      rates(50, 50)
+      const large = { gsoSize: 100, gsoSegs: 9 }
+      expect(rig.run('lan', ethernet(secure(4)), large).mark).toBe(SID)
+      // Eight headers of ESP and MP more than the first one's: another two fit meanwhile.
+      expect(rig.run('lan', ethernet(secure(4))).mark).toBe(SID | 1)
+      expect(rig.run('lan', ethernet(secure(4))).mark).toBe(SID | 1)
+    })
+
+    it('stay on the path of their SA', () => {
+      rates(50, 50)
+      for (const mark of [SID, SID | 1, SID, SID | 1, SID | 1])
+        expect(path(mark)).toMatchObject({ path: mark & 15, qos: ABI_MP_F_SPREAD })
+    })
+
+    it('leave it when it was left', () => {
+      rates(50, 50)
+      rig.setState(SID, { left: 1 })
+      expect(path(SID).path).toBe(1)
+    })
   })
 
   it('pieces of a GSO packet are spread behind mp1', () => {

@@ -309,6 +309,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
         'wan-xdp',
         'wan-egress',
         'gather',
+        'hold',
         'mp-egress',
         'mp-ingress',
       ])

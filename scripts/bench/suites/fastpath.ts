@@ -110,7 +110,7 @@ function configure(maps: Maps): void {
     mp0Ifindex: LO,
     mp1Ifindex: LO,
     gatherIfindex: 0,
-    reserved: 0,
+    holdIfindex: 0,
     ipsecIfindex: 0,
     routeEpoch: 1,
     vaddr: be32('100.64.0.2'),

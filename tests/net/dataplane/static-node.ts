@@ -15,7 +15,13 @@ import {
 } from '../../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../../agent/kernel/sizes.ts'
 import { plainSteering, zeroPathState } from '../../../agent/plan/values.ts'
-import { ABI_FAMILY_IPV4, ABI_FAMILY_IPV6, type Nexthop, type PathState } from '../../../schema/abi.gen.ts'
+import {
+  ABI_FAMILY_IPV4,
+  ABI_FAMILY_IPV6,
+  type Nexthop,
+  type PathConf,
+  type PathState,
+} from '../../../schema/abi.gen.ts'
 import { be32, parseAddress } from '../../../schema/address.ts'
 import { plainTagState } from '../../../schema/mp-tag.ts'
 import type { Namespace } from './namespace.ts'
@@ -73,7 +79,7 @@ export class StaticNode implements Disposable {
       mp0Ifindex: namespace.ifindex('mp0'),
       mp1Ifindex: namespace.ifindex('mp1'),
       gatherIfindex: this.#createGather(),
-      reserved: 0,
+      holdIfindex: 0,
       ipsecIfindex: options.secure ? namespace.ifindex('ipsec0') : 0,
       routeEpoch: 1,
       vaddr: be32(options.vaddr),
@@ -145,7 +151,6 @@ export class StaticNode implements Disposable {
 
   addSession(end: SessionEnd, mtu: { secure: number; clear: number }): void {
     const { sid, remoteSid, peer, vaddrRemote, txKey, rxKey } = end
-    const address = parseAddress(end.local)
     this.maps.sessions.set(sid, {
       sid,
       remoteSid,
@@ -158,28 +163,7 @@ export class StaticNode implements Disposable {
       txKey,
       rxKey,
     })
-    this.maps.pathConf.set(sid, {
-      handle: sid,
-      ifindex: this.namespace.ifindex(end.device),
-      local: bytes16(end.local),
-      remote: bytes16(end.remote),
-      localPort: 2426,
-      remotePort: 2426,
-      family: address?.family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
-      ttl: 64,
-      mtu: end.wanMtu,
-      segmentIfindex: this.#segmenters.get(end.device) ?? 0,
-      reserved: 0,
-      rate: 0,
-      delayUs: 0,
-    })
-    const state = {
-      ...zeroPathState(),
-      txTag: plainTagState(txKey, remoteSid, 0),
-      rxTag: plainTagState(rxKey, sid, 0),
-    }
-    this.#fresh.set(sid, state)
-    this.maps.pathState.set(sid, state)
+    this.#addPath(sid, end, {})
     this.maps.peers.set(peer, {
       sid,
       pathMask: 1,
@@ -192,6 +176,66 @@ export class StaticNode implements Disposable {
       reserved: [0n, 0n],
     })
     this.maps.vaddrs.set(vaddrRemote, peer)
+  }
+
+  /** One more path of a session that is there. @param change of its `path_conf` */
+  addPath(path: number, end: SessionEnd, change: Partial<PathConf> = {}): void {
+    const session = this.maps.sessions.get(end.sid)
+    const peer = this.maps.peers.get(end.peer)
+    if (!session || !peer) throw new Error(`no session ${end.sid}`)
+    const pathMask = session.pathMask | (1 << path)
+    this.maps.sessions.set(end.sid, { ...session, pathMask })
+    this.#addPath(end.sid | path, end, change)
+    this.maps.peers.set(end.peer, { ...peer, pathMask, steering: plainSteering(0, pathMask) })
+  }
+
+  changePath(handle: number, change: Partial<PathConf>): void {
+    const conf = this.maps.pathConf.get(handle)
+    if (!conf) throw new Error(`no path ${handle}`)
+    this.maps.pathConf.set(handle, { ...conf, ...change })
+  }
+
+  /** Before any packet: what the programs have written is lost. */
+  changeState(handle: number, change: Partial<PathState>): void {
+    const state = this.#fresh.get(handle)
+    if (!state) throw new Error(`no path ${handle}`)
+    const changed = { ...state, ...change }
+    this.#fresh.set(handle, changed)
+    this.maps.pathState.set(handle, changed)
+  }
+
+  /** All classes alike. */
+  steer(peer: number, mode: number): void {
+    const entry = this.maps.peers.get(peer)
+    if (!entry) throw new Error(`no peer ${peer}`)
+    this.maps.peers.set(peer, { ...entry, steering: entry.steering.map(word => ({ ...word, mode })) })
+  }
+
+  #addPath(handle: number, end: SessionEnd, change: Partial<PathConf>): void {
+    const address = parseAddress(end.local)
+    this.maps.pathConf.set(handle, {
+      handle,
+      ifindex: this.namespace.ifindex(end.device),
+      local: bytes16(end.local),
+      remote: bytes16(end.remote),
+      localPort: 2426,
+      remotePort: 2426,
+      family: address?.family === 6 ? ABI_FAMILY_IPV6 : ABI_FAMILY_IPV4,
+      ttl: 64,
+      mtu: end.wanMtu,
+      segmentIfindex: this.#segmenters.get(end.device) ?? 0,
+      reserved: 0,
+      rate: 0,
+      delayUs: 0,
+      ...change,
+    })
+    const state = {
+      ...zeroPathState(),
+      txTag: plainTagState(end.txKey, end.remoteSid, handle & 15),
+      rxTag: plainTagState(end.rxKey, end.sid, handle & 15),
+    }
+    this.#fresh.set(handle, state)
+    this.maps.pathState.set(handle, state)
   }
 
   /** As if nothing had been sent or received yet. */
