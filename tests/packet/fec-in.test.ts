@@ -131,7 +131,10 @@ describe.each(FAMILIES)('over IPv%i', outside => {
   it('what comes back has its own time and class', () => {
     const code = fecCode(2, 1)
     const sender = new FecSender(outside)
-    const group = members(code, 2, at => espPacket(80, at)).map(member => ({ ...member, qos: REALTIME | ABI_MP_F_SPREAD }))
+    const group = members(code, 2, at => espPacket(80, at)).map(member => ({
+      ...member,
+      qos: REALTIME | ABI_MP_F_SPREAD,
+    }))
     rig.run('wan', sender.data(code, group[1] as Member))
     rig.run('wan', sender.parity(code, group))
     const stamp =

@@ -1,6 +1,7 @@
 import { LabError } from '../error.ts'
 import type { Scenario } from '../scenario.ts'
 import { agentKill } from './agent-kill.ts'
+import { aggregate } from './aggregate.ts'
 import { edgeKilled } from './edge-killed.ts'
 import { failover } from './failover.ts'
 import { fec } from './fec.ts'
@@ -37,6 +38,7 @@ export const SCENARIOS: readonly Scenario[] = [
   gray,
   grayIpv6,
   fec,
+  aggregate,
   refusals,
 ]
 
