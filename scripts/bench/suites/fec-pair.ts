@@ -17,19 +17,22 @@ export class ProtectedPair implements Disposable {
   readonly pair: Pair
   readonly ours: Ours
   readonly #sender: Sender
+  readonly #whole: DisposableStack
 
   /** @param fec as in the MP header; 0: none. @param length of the IP packets */
   constructor(name: string, { fec, length, random }: { fec: number; length: number; random: Random }) {
-    this.pair = new Pair(name)
-    this.ours = new Ours(this.pair)
+    using whole = new DisposableStack()
+    this.pair = whole.use(new Pair(name))
+    this.ours = whole.use(new Ours(this.pair))
     for (const site of SITES) this.#protect(site, fec)
     const { hosts, nodes } = this.pair
     // Frames that a veth is given are only taken by a peer that polls.
     nodes.a.run('ethtool -K lan0 gro on')
-    this.#sender = new Sender(hosts.a, 'eth0', random)
+    this.#sender = whole.use(new Sender(hosts.a, 'eth0', random))
     const dst = [...parseMac(mac(nodes.a, 'lan0'))]
     const packet = ip({ src: HOST.a, dst: HOST.b }, udp(1000, 2000, filler(length - HEADERS)))
     this.#sender.prepare({ frame: ethernet(packet, { dst, src: [...parseMac(mac(hosts.a, 'eth0'))] }) }, 0)
+    this.#whole = whole.move()
   }
 
   /** In all classes. */
@@ -51,8 +54,6 @@ export class ProtectedPair implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#sender[Symbol.dispose]()
-    this.ours[Symbol.dispose]()
-    this.pair[Symbol.dispose]()
+    this.#whole[Symbol.dispose]()
   }
 }
