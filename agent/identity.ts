@@ -3,7 +3,8 @@ import { parsePrefix, prefixContains } from '../schema/address.ts'
 import type { GrantBody, Signed, TrustBundle } from '../schema/grant.ts'
 import type { NodeState } from '../schema/node-state.ts'
 import type { KeyPair } from './mp/dh.ts'
-import { decodeSigned, verifyGrant } from './mp/grant.ts'
+import { verifyGrant } from './mp/grant.ts'
+import { decodeSigned } from './mp/signed.ts'
 import { VIRTUAL_RANGE } from './node/devices.ts'
 
 export class Identity {

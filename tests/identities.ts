@@ -1,7 +1,8 @@
 /** Identities without an orchestrator: one anchor signs grants for any number of nodes. For simulations and namespace tests. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { generateKeyPair, type KeyPair } from '../agent/mp/dh.ts'
-import { encodeSigned, signGrant, signingKey, signRevocations } from '../agent/mp/grant.ts'
+import { signGrant, signRevocations } from '../agent/mp/grant.ts'
+import { encodeSigned, signingKey } from '../agent/mp/signed.ts'
 import type { Security, Subnet } from '../schema/common.ts'
 import type { GrantBody } from '../schema/grant.ts'
 import type { GatewayEntry, NodeState } from '../schema/node-state.ts'

@@ -1,6 +1,7 @@
 /** What a gateway's agent remembers for its successor, and how the successor takes over: the same indexes, sessions and routes, no packet lost. */
 import type { TrustBundle } from '../../schema/grant.ts'
-import { decodeSigned, encodeSigned, verifyGrant } from '../mp/grant.ts'
+import { verifyGrant } from '../mp/grant.ts'
+import { decodeSigned, encodeSigned } from '../mp/signed.ts'
 import type { TimestampTable } from '../mp/timestamp.ts'
 import type { Node } from '../node/node.ts'
 import type { Runtime, RuntimeItem } from '../node/runtime.ts'

@@ -3,18 +3,8 @@ import { describe, expect, it } from 'vitest'
 import type { GrantBody, Signed } from '../../schema/grant.ts'
 import { CLOCK_TOLERANCE, GRANT_CONTEXT } from '../../schema/grant.ts'
 import { encodeCbor } from './cbor.ts'
-import {
-  decodeSigned,
-  encodeSigned,
-  isRevoked,
-  keyId,
-  prefixAllowed,
-  signGrant,
-  signingKey,
-  signRevocations,
-  verifyGrant,
-  verifyRevocations,
-} from './grant.ts'
+import { isRevoked, prefixAllowed, signGrant, signRevocations, verifyGrant, verifyRevocations } from './grant.ts'
+import { decodeSigned, encodeSigned, keyId, signingKey } from './signed.ts'
 import { START, World } from './testing.ts'
 
 const NOW = START / 1000

@@ -9,7 +9,7 @@ import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:cry
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { type SigningKey, signingKey } from '../../agent/mp/grant.ts'
+import { type SigningKey, signingKey } from '../../agent/mp/signed.ts'
 import { type AdminFile, adminFileSchema } from '../../schema/admin-file.ts'
 import { OrchestratorError } from '../error.ts'
 import { Authority, type IssuedIdentity } from './authority.ts'

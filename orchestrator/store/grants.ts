@@ -1,7 +1,8 @@
 /** Grants and their revocation: what the database knows of nodes, signed. */
 import { and, asc, eq, gt, inArray, isNull, lt, max, ne, sql } from 'drizzle-orm'
-import type { SigningKey } from '../../agent/mp/grant.ts'
-import { encodeSigned, keyId, signGrant, signRevocations } from '../../agent/mp/grant.ts'
+import { signGrant, signRevocations } from '../../agent/mp/grant.ts'
+import type { SigningKey } from '../../agent/mp/signed.ts'
+import { encodeSigned, keyId } from '../../agent/mp/signed.ts'
 import { CLOCK_TOLERANCE } from '../../schema/grant.ts'
 import { bumpAll } from './revision.ts'
 import { enterprises, grants, nodes, revocationLists, revocations, signingKeys, subnets } from './schema.ts'

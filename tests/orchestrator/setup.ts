@@ -1,5 +1,6 @@
 /** What the cases share: one orchestrator, an admin, and how to look into what nodes are told. */
-import { decodeSigned, verifyGrant, verifyRevocations } from '../../agent/mp/grant.ts'
+import { verifyGrant, verifyRevocations } from '../../agent/mp/grant.ts'
+import { decodeSigned } from '../../agent/mp/signed.ts'
 import type { GrantBody, RevocationsBody, Signed } from '../../schema/grant.ts'
 import type { NodeState } from '../../schema/node-state.ts'
 import type { Bench, Client } from './harness.ts'

@@ -1,7 +1,7 @@
 /** The process of the edges: identities for one gateway and any number of edges, and what these edges do together. */
 
 import { exportPrivate } from '../../../agent/mp/dh.ts'
-import { decodeSigned } from '../../../agent/mp/grant.ts'
+import { decodeSigned } from '../../../agent/mp/signed.ts'
 import { formatBe32 } from '../../../schema/address.ts'
 import { Anchor, gatewayEntry, type TestEnterprise, type TestNode } from '../../../tests/identities.ts'
 import { serve } from './child.ts'

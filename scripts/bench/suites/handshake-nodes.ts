@@ -1,11 +1,12 @@
 /** An orchestrator's key, a gateway, and edges with grants of their own, for the suite `handshake`. */
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { generateKeyPair, type KeyPair } from '../../../agent/mp/dh.ts'
-import { type SigningKey, signGrant, signingKey } from '../../../agent/mp/grant.ts'
+import { signGrant } from '../../../agent/mp/grant.ts'
 import { createInitiator, type Initiator } from '../../../agent/mp/initiator.ts'
 import { Load } from '../../../agent/mp/load.ts'
 import type { Datagrams } from '../../../agent/mp/packets.ts'
 import { createResponder, type OpenCrypto, type Responder, type ResponderResult } from '../../../agent/mp/responder.ts'
+import { type SigningKey, signingKey } from '../../../agent/mp/signed.ts'
 import { accepted, offerOf } from '../../../agent/mp/testing-payloads.ts'
 import type { GrantBody, Signed, TrustBundle } from '../../../schema/grant.ts'
 import type { Hybrid, InitPayload } from '../../../schema/mpinit.ts'
