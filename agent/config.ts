@@ -137,6 +137,13 @@ export const agentConfigSchema = z
     unique(config.wan, 'name', 'wan', context)
     unique(config.wan, 'interface', 'wan', context)
     unique(config.lan, 'interface', 'lan', context)
+    const upstream = config.services.upstream?.interface
+    if ([...config.wan, ...config.lan].some(entry => entry.interface === upstream))
+      context.addIssue({
+        code: 'custom',
+        path: ['services', 'upstream', 'interface'],
+        message: `${upstream} is a WAN or LAN interface too; the upstream needs one for itself, such as a macvlan or a VLAN`,
+      })
   })
   .transform(config => ({ ...config, socket: config.socket ?? join(config.runDir, 'agent.sock') }))
 

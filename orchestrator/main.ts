@@ -12,6 +12,7 @@ import { adoptAuthority } from './store/authorities.ts'
 import { openDatabase } from './store/database.ts'
 import { Grants } from './store/grants.ts'
 import { loadIntents } from './store/node-intent.ts'
+import { Policies } from './store/policies.ts'
 import { Store } from './store/store.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -48,6 +49,7 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<O
   const store = new Store(await openDatabase({ url: options.databaseUrl, directory: options.dataDir }), options.now)
   try {
     const grants = new Grants(data.grantKey, options.grantLifetimeS ?? DAY_S)
+    const policies = new Policies(data.grantKey)
     const connections = new Connections()
     const publisher = new Publisher({
       load: nodes => store.snapshot(db => loadIntents(db, nodes)),
@@ -56,6 +58,7 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<O
     await store.work('orchestrator', async work => {
       await adoptAuthority(work, data.authority)
       await grants.anchor(work)
+      await policies.renew(work)
     })
     await store.follow(change => {
       if (change.scope === 'shut-out') connections.shutOut(change.node, change.reason)
@@ -65,6 +68,7 @@ export async function startOrchestrator(options: OrchestratorOptions): Promise<O
       store,
       authority: data.authority,
       grants,
+      policies,
       publisher,
       connections,
       keyLifetimeS: options.keyLifetimeS ?? 7 * DAY_S,

@@ -44,6 +44,8 @@ export const nodeStateSchema = z.object({
   trust: trustSchema,
   /** Edges only; empty and null for gateways. */
   gateways: z.array(gatewaySchema),
+  /** Newest policy of the enterprise (schema/policy.ts), to be told to gateways; null: it never had one. */
+  policy: signedTextSchema.nullable().default(null),
   vpn: z
     .object({
       enterprise: uuidSchema,

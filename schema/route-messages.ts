@@ -57,11 +57,14 @@ export const routeMessageSchema = z.discriminatedUnion('type', [
     type: z.literal('path-mtu'),
     paths: z.array(z.object({ path: z.int().min(0).max(15), mtu: z.int().min(0).max(65535) })).max(16),
   }),
+  /** Gateway to edge: headers name a version that this gateway has not been told. */
   z.object({ type: z.literal('policy-request'), version: z.int() }),
+  /** Edge to gateway: the version that its headers name; the signed policy behind it (schema/policy.ts), null while the enterprise never had one. */
   z.object({
     type: z.literal('policy'),
-    version: z.int(),
+    version: z.int().min(1).max(0xffffffff),
     classes: z.array(z.object({ qos: z.int(), name: z.string() })),
+    document: signedSchema.nullable().default(null),
   }),
   z.object({ type: z.literal('ping'), id: z.int() }),
   z.object({ type: z.literal('pong'), id: z.int() }),

@@ -2,10 +2,12 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { generateKeyPair, type KeyPair } from '../agent/mp/dh.ts'
 import { signGrant, signRevocations } from '../agent/mp/grant.ts'
+import { signPolicy } from '../agent/mp/policy.ts'
 import { encodeSigned, signingKey } from '../agent/mp/signed.ts'
 import type { Security, Subnet } from '../schema/common.ts'
 import type { GrantBody } from '../schema/grant.ts'
 import type { GatewayEntry, NodeState } from '../schema/node-state.ts'
+import { NO_POLICY, type PolicyBody } from '../schema/policy.ts'
 
 export interface TestNode {
   staticKey: KeyPair
@@ -32,7 +34,10 @@ export class Anchor {
     const staticKey = generateKeyPair()
     const node = randomUUID()
     const grant = this.#grant({ node, name, role: 'gateway', enterprise: undefined, staticKey, prefixes: [pool] })
-    return { staticKey, state: { ...this.#common(node, name, grant), role: 'gateway', gateways: [], vpn: null } }
+    return {
+      staticKey,
+      state: { ...this.#common(node, name, grant), role: 'gateway', gateways: [], policy: null, vpn: null },
+    }
   }
 
   edge(
@@ -53,7 +58,25 @@ export class Anchor {
       security: enterprise.security,
       subnets,
     }
-    return { staticKey, state: { ...this.#common(node, name, grant), role: 'edge', gateways, vpn } }
+    return { staticKey, state: { ...this.#common(node, name, grant), role: 'edge', gateways, policy: null, vpn } }
+  }
+
+  /** The enterprise's policy number `serial`, as node state carries it. @param change what is another than in a policy that wants nothing */
+  policy(enterprise: TestEnterprise, serial: number, change: Partial<PolicyBody> = {}): string {
+    const issued = Math.floor(Date.now() / 1000)
+    const what = { internet: false, zones: [], chains: [], rules: [] }
+    const { id, security } = enterprise
+    const body: PolicyBody = {
+      version: 1,
+      enterprise: id,
+      serial,
+      oldest: NO_POLICY,
+      issued,
+      security,
+      ...what,
+      ...change,
+    }
+    return base64(encodeSigned(signPolicy(body, this.#key)))
   }
 
   revocations(nodes: readonly string[]): string {

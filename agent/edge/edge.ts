@@ -35,7 +35,6 @@ export interface EdgeOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'on
   report: (event: Omit<NodeEvent, 'time'>) => void
 }
 
-const POLICY_VERSION = 1
 /** How often gateways are measured and compared. */
 const COMPARE_MS = 500
 
@@ -149,10 +148,13 @@ export class Edge {
       await this.#refreshLan()
       await this.node.reconciler.flush()
       const moved = state.vpn?.enterprise !== before.vpn?.enterprise
+      const policy = state.policy !== before.policy
       for (const uplink of this.uplinks.values()) {
         if (moved) uplink.connect('this node belongs to another enterprise')
         else if (state.grant !== before.grant) uplink.sendGrant()
+        if (policy) uplink.policyChanged()
       }
+      if (policy) await this.node.reconciler.flush()
       this.#announce()
     })
   }
@@ -172,7 +174,8 @@ export class Edge {
       grant: this.identity.signedGrant,
       trust: this.identity.trust,
       subnets: () => this.subnets(gateway.node),
-      policyVersion: () => POLICY_VERSION,
+      policyVersion: this.identity.policyVersion,
+      policy: this.identity.signedPolicy,
       report: this.#options.report,
       onRoutes: (from, message) => this.routes.told(from.gateway.node, message),
       onState: changed => this.#onUplinkState(changed),

@@ -20,6 +20,8 @@ export interface UplinkContext {
   trust: () => TrustBundle
   subnets: () => Subnet[]
   policyVersion: () => number
+  /** The enterprise's policy; undefined while it never had one. */
+  policy: () => Signed | undefined
   report: (event: Omit<NodeEvent, 'time'>) => void
   /** Route session messages other than the uplink's own. */
   onRoutes: (uplink: Uplink, message: RouteMessage) => void

@@ -146,6 +146,8 @@ export class Uplink {
       return
     }
     await this.#route.dial(addresses.vaddrLocal, addresses.vaddrRemote, remoteSid, secrets)
+    // First: what is announced next is used under it.
+    if (this.#context.policy()) this.#tellPolicy()
     for (const message of this.#announcer.burst(this.#context.subnets())) this.#route.send(message)
   }
 
@@ -173,8 +175,7 @@ export class Uplink {
         message: `${this.gateway.name}: ${message.message}`,
         detail: { prefix: message.prefix, reason: message.code },
       })
-    else if (message.type === 'policy-request')
-      this.#route.send({ type: 'policy', version: this.#context.policyVersion(), classes: [] })
+    else if (message.type === 'policy-request') this.#tellPolicy()
     else this.#context.onRoutes(this, message)
   }
 
@@ -213,6 +214,18 @@ export class Uplink {
     const { paths = [] } = this.#context.node.sessions.get(this.sid) ?? {}
     const found = paths.flatMap(({ path, carries }) => (carries === undefined ? [] : [{ path, mtu: carries }]))
     if (found.length > 0 && this.#confirmed === this.sid) this.#route.send({ type: 'path-mtu', paths: found })
+  }
+
+  /** The gateway is told before headers name the new version. The caller flushes. */
+  policyChanged(): void {
+    this.#tellPolicy()
+    this.#context.node.learnedPolicy(this.sid, this.#context.policyVersion())
+    if (this.paths.sid !== 0) this.paths.steer()
+  }
+
+  #tellPolicy(): void {
+    const { policyVersion, policy } = this.#context
+    this.#route.send({ type: 'policy', version: policyVersion(), classes: [], document: policy() ?? null })
   }
 
   sendGrant(): void {

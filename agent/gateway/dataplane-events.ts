@@ -10,6 +10,8 @@ export interface DataplaneEventsOptions {
   peers: EdgePeers
   /** The outer address of a path of this edge is another now; the caller has the kernel follow. */
   moved: (peer: EdgePeer, sid: number) => void
+  /** Packets of the edge name a policy version that it has not told. */
+  policyAhead: (peer: EdgePeer, version: number) => void
   /** The programs left this path. */
   left: (handle: number) => void
 }
@@ -35,8 +37,7 @@ export class DataplaneEvents {
     if (event.type === eventType.EVENT_NO_SESSION) this.#sendReset(event)
     else if (event.type === eventType.EVENT_PATH_LEFT) this.#options.left(event.handle)
     else if (event.type === eventType.EVENT_PATH_MOVED && peer) this.#move(event, peer)
-    else if (event.type === eventType.EVENT_POLICY_AHEAD)
-      peer?.route?.send({ type: 'policy-request', version: event.value })
+    else if (event.type === eventType.EVENT_POLICY_AHEAD && peer) this.#options.policyAhead(peer, event.value)
   }
 
   /** Somebody uses a session that is gone, as all are after a reboot: tell them, so that they need not wait until they miss us. */

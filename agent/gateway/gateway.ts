@@ -20,15 +20,18 @@ import type { Arrival } from '../node/links.ts'
 import { NetworkWatch } from '../node/network-watch.ts'
 import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
+import type { RuntimeItem } from '../node/runtime.ts'
 import { PathControl } from '../paths/control.ts'
 import { AddressPool } from './address-pool.ts'
 import { DataplaneEvents } from './dataplane-events.ts'
 import { Handshakes } from './handshakes.ts'
 import { Liveness } from './liveness.ts'
 import { type EdgePeer, EdgePeers } from './peers.ts'
+import { Policies } from './policies.ts'
 import { adoptPeers, snapshotPeers } from './restart.ts'
 import { acceptRouteSession } from './route-listener.ts'
 import { type RoutePeerContext, renewGrant } from './route-peer.ts'
+import { Upstream } from './upstream.ts'
 import { type Vrf, Vrfs } from './vrfs.ts'
 
 export interface GatewayOptions extends Omit<NodeOptions, 'onHandshakePacket' | 'onEvent' | 'node' | 'sizes'> {
@@ -43,6 +46,8 @@ export class Gateway {
   readonly node: Node
   readonly peers = new EdgePeers()
   readonly vrfs: Vrfs
+  readonly policies: Policies
+  readonly #upstream: Upstream
   readonly #options: GatewayOptions
   readonly #pool: AddressPool
   readonly handshakes: Handshakes
@@ -87,12 +92,22 @@ export class Gateway {
     const { probeMs, silentMs } = options.config.timers
     // Edges, which ask far sooner, do most of the asking.
     this.paths = new PathControl({ node, prober: this.#prober, quietMs: Math.min(3 * probeMs, silentMs) })
+    this.#upstream = new Upstream(node)
     this.vrfs = new Vrfs({
+      own: { node: options.identity.node, name: options.identity.grant().nodeName },
       fib: node.fib,
       flush: () => this.#flush(),
       busy: () => !this.#queue.empty,
       onTaken: (vrf, taken) => this.#reportTaken(vrf, taken),
       onError: error => node.log.error({ err: error }, 'routes not told'),
+    })
+    this.policies = new Policies({
+      vrfs: this.vrfs,
+      trust: options.identity.trust,
+      now: () => node.now(),
+      changed: vrf => this.#policyChanged(vrf),
+      learned: peer => this.#policyLearned(peer),
+      report: options.report,
     })
     this.#routeContext = {
       vrfs: this.vrfs,
@@ -104,7 +119,7 @@ export class Gateway {
         return result.ok ? result.grant : result.message
       },
       switchTo: (peer, sid) => this.#switchTo(peer, sid),
-      policyLearned: (peer, version) => this.#policyLearned(peer, version),
+      policyTold: (peer, message) => this.policies.told(peer, message),
       pathMtu: (peer, path, mtu) => this.#pathMtu(peer, path, mtu),
       report: options.report,
       changed: () => node.save(),
@@ -130,6 +145,7 @@ export class Gateway {
       node,
       peers,
       moved: (peer, sid) => this.#moved(peer, sid),
+      policyAhead: (peer, version) => this.policies.ahead(peer, version),
       left: handle => this.paths.told(handle),
     })
     this.#liveness = new Liveness({
@@ -151,7 +167,8 @@ export class Gateway {
       value: { ifindex: node.devices.mp0.ifindex, address: own, prefixLength: 32 },
     })
     node.wantNodeConfig(own)
-    if (node.former)
+    await this.#upstream.refresh()
+    if (node.former) {
       adoptPeers(node.former, {
         node,
         peers: this.peers,
@@ -161,14 +178,27 @@ export class Gateway {
         timestamps: this.handshakes.timestamps,
         trust: this.#options.identity.trust,
       })
-    node.remember(() => snapshotPeers(this.peers, this.vrfs, this.#pool.own, this.handshakes.timestamps))
+      this.policies.adopt(node.former)
+    }
+    node.remember(() => this.#snapshot())
     node.adopted()
     await node.reconciler.flush()
     await this.#prober.open(own)
     this.#listener = await node.net.listen({ address: own, port: ROUTE_PORT }, stream => this.#onStream(stream))
     for (const peer of this.peers.all()) this.#expireStale(peer)
-    this.#watch = new NetworkWatch(node, () => node.refreshWan())
+    this.#watch = new NetworkWatch(node, () => this.#networkChanged())
     this.#tick = every(node.config.timers.probeMs, () => this.#everyProbe(), node.log)
+  }
+
+  *#snapshot(): Iterable<RuntimeItem> {
+    yield* snapshotPeers(this.peers, this.vrfs, this.#pool.own, this.handshakes.timestamps)
+    yield* this.policies.snapshot()
+  }
+
+  async #networkChanged(): Promise<void> {
+    await this.node.refreshWan()
+    if (await this.#upstream.refresh()) for (const vrf of this.vrfs.all()) this.#offerInternet(vrf)
+    await this.node.reconciler.flush()
   }
 
   // Handshake
@@ -277,17 +307,31 @@ export class Gateway {
     this.#flush()
   }
 
-  #policyLearned(peer: EdgePeer, version: number): void {
-    peer.policyVersion = version
-    const resource = this.node.reconciler.desired(`session ${peer.sid}`)
-    if (resource?.kind === 'session')
-      this.node.reconciler.want({ ...resource, value: { ...resource.value, policyVersion: version } })
-    this.#flush()
-  }
-
   #pathMtu(peer: EdgePeer, path: number, mtu: number): void {
     if (mtu > 0 && mtu < LEAST_MTU[4]) return
     this.node.setPathMtu(peer.sid, path, mtu)
+    this.#flush()
+  }
+
+  // Policies
+
+  #policyChanged(vrf: Vrf): void {
+    this.#offerInternet(vrf)
+    this.#flush()
+    this.node.save()
+  }
+
+  /** Where policy wants it and there is a way; another gateway's is used otherwise. */
+  #offerInternet(vrf: Vrf): void {
+    const policy = vrf.policy?.policy
+    const target = policy?.internet ? this.#upstream.nexthop(policy.secure) : undefined
+    const security = policy?.secure ? 'esp' : 'clear'
+    this.vrfs.offer(vrf, target && { prefixes: this.#upstream.prefixes, target, security })
+  }
+
+  #policyLearned(peer: EdgePeer): void {
+    this.node.learnedPolicy(peer.sid, peer.policyVersion)
+    if (peer.paths.sid !== 0) peer.paths.steer()
     this.#flush()
   }
 

@@ -27,6 +27,7 @@ export interface EdgePeer {
   /** The newest session, while the edge has not shown that it holds its keys; 0: there is none. At most one at a time, whatever an edge sends. */
   unproved: number
   rekeys: number
+  /** As it told, and as packets for it say. */
   policyVersion: number
   vrf: Vrf | undefined
   readonly paths: PeerPaths

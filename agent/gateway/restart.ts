@@ -1,5 +1,6 @@
 /** What a gateway's agent remembers for its successor, and how the successor takes over: the same indexes, sessions and routes, no packet lost. */
 import type { TrustBundle } from '../../schema/grant.ts'
+import { NO_POLICY } from '../../schema/policy.ts'
 import { verifyGrant } from '../mp/grant.ts'
 import { decodeSigned, encodeSigned } from '../mp/signed.ts'
 import type { TimestampTable } from '../mp/timestamp.ts'
@@ -84,7 +85,7 @@ export function adoptPeers(
       sessions: new Set([saved.sid]),
       unproved: 0,
       rekeys: saved.rekeys,
-      policyVersion: 1,
+      policyVersion: policyVersionOf(node, saved.sid),
       vrf: undefined,
       paths: edgePaths(context.paths, {
         index: saved.index,
@@ -110,4 +111,10 @@ export function adoptPeers(
     vrfs.announce(peer.vrf, peer.node, saved.subnets, true)
     peer.vrf.table.markStale(peer.node)
   }
+}
+
+/** What the former agent was told. */
+function policyVersionOf(node: Node, sid: number): number {
+  const session = node.reconciler.desired(`session ${sid}`)
+  return session?.kind === 'session' ? session.value.policyVersion : NO_POLICY
 }

@@ -6,6 +6,7 @@ import { PREFIXES_PER_MESSAGE, type RouteEntry, type RouteMessage } from '../../
 import { Slices } from '../loop/slices.ts'
 import type { RouteSession } from '../mp/route-session.ts'
 import type { EdgePeer } from './peers.ts'
+import type { PolicyMessage } from './policies.ts'
 import type { Vrfs } from './vrfs.ts'
 
 export interface RoutePeerContext {
@@ -18,7 +19,7 @@ export interface RoutePeerContext {
   verify: (signed: Signed) => GrantBody | string
   /** The edge moved to session `sid`: send there from now on. */
   switchTo: (peer: EdgePeer, sid: number) => Promise<void>
-  policyLearned: (peer: EdgePeer, version: number) => void
+  policyTold: (peer: EdgePeer, message: PolicyMessage) => void
   /** What the edge found a path to carry, outer headers included; 0: it is of no use. */
   pathMtu: (peer: EdgePeer, path: number, mtu: number) => void
   report: (event: Omit<NodeEvent, 'time'>) => void
@@ -112,7 +113,7 @@ export async function receive(context: RoutePeerContext, peer: EdgePeer, message
       for (const { path, mtu } of message.paths) context.pathMtu(peer, path, mtu)
       return
     case 'policy':
-      context.policyLearned(peer, message.version)
+      context.policyTold(peer, message)
       return
     default:
       // hello is checked where the session starts; ping and pong are the session's own; the rest is what gateways send.

@@ -2,13 +2,14 @@
  * The enterprises' VRFs on a gateway: made when the first edge of an enterprise connects, joined by later ones (seed A 0043). Turns table changes
  * into FIB entries, and has the other edges told of them (relay.ts).
  */
-import { ABI_MAX_VRFS, ABI_NH_F_SECURE, type Nexthop } from '../../schema/abi.gen.ts'
+import { ABI_NH_F_SECURE, ABI_VRF_UPSTREAM, type Nexthop } from '../../schema/abi.gen.ts'
 import type { Security, Subnet } from '../../schema/common.ts'
 import type { RouteEntry } from '../../schema/route-messages.ts'
 import type { EncodedMessage } from '../mp/route-session.ts'
 import type { Fib } from '../node/fib.ts'
 import { unreachable, viaPeer } from '../node/nexthops.ts'
 import { type Refusal, routeStores, VrfTable } from '../routes/vrf-table.ts'
+import type { HeldPolicy } from './policies.ts'
 import { Relay } from './relay.ts'
 
 export interface Vrf {
@@ -21,6 +22,16 @@ export interface Vrf {
   dirty: Set<string>
   /** Prefixes are gone: others that overlap them may be waiting. */
   vacated: boolean
+  /** As the enterprise's edges told it. */
+  policy: HeldPolicy | undefined
+  offer: Offer | undefined
+}
+
+/** Where the gateway itself leads to, for prefixes that no edge announces. */
+export interface Offer {
+  prefixes: readonly string[]
+  target: Nexthop
+  security: Security
 }
 
 /** An edge as its VRF sees it. */
@@ -35,18 +46,22 @@ export interface VrfMember {
 }
 
 export interface VrfsOptions {
+  /** The gateway, as the owner of what it offers. */
+  own: { node: string; name: string }
   fib: Fib
   /** Has the kernel follow. */
   flush: () => void
   /** A prefix that was refused for an overlap has been taken now. */
   onTaken?: (vrf: Vrf, taken: { owner: string; prefix: string }) => void
+  /** Its last member has left. */
+  onGone?: (vrf: Vrf) => void
   /** What a round of telling threw. */
   onError?: (error: unknown) => void
   /** More announcements wait to be taken up. */
   busy?: () => boolean
 }
 
-const MAX_ID = ABI_MAX_VRFS - 1
+const MAX_ID = ABI_VRF_UPSTREAM - 1
 
 export class Vrfs {
   readonly #options: VrfsOptions
@@ -91,7 +106,8 @@ export class Vrfs {
     const members = new Map<string, VrfMember>()
     const ownerName = (owner: string) => members.get(owner)?.name ?? owner
     const table = new VrfTable({ ownerName, stores: this.#stores })
-    const vrf: Vrf = { id, enterprise, name, members, dirty: new Set(), vacated: false, table }
+    const empty = { dirty: new Set<string>(), vacated: false, policy: undefined, offer: undefined }
+    const vrf: Vrf = { id, enterprise, name, members, table, ...empty }
     this.#ids.add(id)
     this.#lastId = Math.max(this.#lastId, id)
     this.#vrfs.set(enterprise, vrf)
@@ -103,6 +119,8 @@ export class Vrfs {
     this.withdrawn(vrf, vrf.table.withdrawAll(node))
     vrf.members.delete(node)
     if (vrf.members.size > 0) return
+    this.offer(vrf, undefined)
+    this.#options.onGone?.(vrf)
     this.#vrfs.delete(vrf.enterprise)
     this.#ids.delete(vrf.id)
   }
@@ -112,6 +130,13 @@ export class Vrfs {
     vrf.vacated ||= full && changed.length > 0
     this.changed(vrf, changed)
     return refused
+  }
+
+  /** What an edge announces itself goes before. Undefined: nothing any more. */
+  offer(vrf: Vrf, offer: Offer | undefined): void {
+    const before = vrf.offer
+    vrf.offer = offer
+    this.changed(vrf, [...new Set([...(before?.prefixes ?? []), ...(offer?.prefixes ?? [])])])
   }
 
   /** @param gone what the table gave up */
@@ -135,7 +160,8 @@ export class Vrfs {
     const route = vrf.table.get(prefix)
     const owner = route && vrf.members.get(route.owner)
     if (!route || !owner) {
-      fib.delete(vrf.id, prefix)
+      if (vrf.offer?.prefixes.includes(prefix)) fib.set(vrf.id, prefix, vrf.offer.target)
+      else fib.delete(vrf.id, prefix)
       return
     }
     fib.set(vrf.id, prefix, this.#target(route.reachable ? owner.peer : undefined, owner.security))
@@ -167,12 +193,20 @@ export class Vrfs {
       const owner = vrf.members.get(route.owner)
       if (owner && route.owner !== node) yield routeEntry(route, owner)
     }
+    const { offer } = vrf
+    for (const prefix of offer?.prefixes ?? []) if (offer && !vrf.table.get(prefix)) yield this.#offered(prefix, offer)
   }
 
   #entry(vrf: Vrf, prefix: string): RouteEntry | undefined {
     const route = vrf.table.get(prefix)
     const owner = route && vrf.members.get(route.owner)
-    return owner && routeEntry(route, owner)
+    if (owner) return routeEntry(route, owner)
+    return vrf.offer?.prefixes.includes(prefix) ? this.#offered(prefix, vrf.offer) : undefined
+  }
+
+  #offered(prefix: string, { security }: Pick<Offer, 'security'>): RouteEntry {
+    const { node, name } = this.#options.own
+    return { prefix, reachable: true, security, owner: node, ownerName: name }
   }
 
   /** The number of a VRF that is gone comes again last, long after its sessions and routes have left the kernel. */

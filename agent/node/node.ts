@@ -287,6 +287,13 @@ export class Node {
     this.#fitRoute(sid, value.mtuClear)
   }
 
+  /** Headers of the session that name a version up to this one are no news to the agent. The caller flushes. */
+  learnedPolicy(sid: number, version: number): void {
+    const session = this.reconciler.desired(`session ${sid}`)
+    if (session?.kind === 'session')
+      this.reconciler.want({ ...session, value: { ...session.value, policyVersion: version } })
+  }
+
   /** The node's own packets, and the kernel where it fragments ESP, know sizes by the route to the peer: its own where that of all is too wide. */
   #fitRoute(sid: number, mtu: number): void {
     const session = this.reconciler.desired(`session ${sid}`)

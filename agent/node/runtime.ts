@@ -62,6 +62,10 @@ export const runtimeSchema = z.object({
       paths: z.array(pathSchema),
     }),
   ),
+  /** Gateway: the signed policies of its enterprises. */
+  policies: z
+    .array(z.object({ enterprise: uuidSchema, document: z.custom<Uint8Array>(value => value instanceof Uint8Array) }))
+    .default([]),
   /** Edge: routes by gateway. */
   learned: z.array(routeSchema.extend({ gateway: uuidSchema })),
   /** Responder: newest initiation per static key (base64), µs. */
@@ -69,12 +73,15 @@ export const runtimeSchema = z.object({
 })
 export type Runtime = z.infer<typeof runtimeSchema>
 
-type Elements<Key extends 'vrfs' | 'peers' | 'sessions' | 'learned'> = { [K in Key]: Runtime[K][number] }[Key]
+type Elements<Key extends 'vrfs' | 'peers' | 'sessions' | 'policies' | 'learned'> = {
+  [K in Key]: Runtime[K][number]
+}[Key]
 /** One item of the file. */
 export type RuntimeItem =
   | { vrfs: Elements<'vrfs'> }
   | { peers: Elements<'peers'> }
   | { sessions: Elements<'sessions'> }
+  | { policies: Elements<'policies'> }
   | { learned: Elements<'learned'> }
   | { floor: number }
   | { newest: [string, number] }
@@ -110,7 +117,7 @@ export function readRuntime(directory: string, node: string, abiHash: bigint): R
 }
 
 function assemble(items: readonly unknown[]): unknown {
-  const lists: Record<string, unknown[]> = { vrfs: [], peers: [], sessions: [], learned: [], newest: [] }
+  const lists: Record<string, unknown[]> = { vrfs: [], peers: [], sessions: [], policies: [], learned: [], newest: [] }
   const single: Record<string, unknown> = {}
   for (const item of items)
     for (const [key, value] of Object.entries(item as object)) {

@@ -16,6 +16,7 @@ import { assignGateway, drainGateway, removeGateway, setEndpoints, setSubnetGate
 import { setLocation } from '../store/locations.ts'
 import { createNode, deleteNode, listNodes, revokeNode, showNode } from '../store/nodes.ts'
 import { addSubnet, listSubnets, removeSubnet } from '../store/subnets.ts'
+import { chainRouter, policyRouter, ruleRouter, zoneRouter } from './policy.ts'
 import { adminProcedure, router } from './trpc.ts'
 
 const byName = z.object({ name: nameSchema })
@@ -214,4 +215,18 @@ const names = adminProcedure.query(async ({ ctx: { services } }) => ({
   nodes: (await listNodes(services.store.db, {})).map(row => row.name),
 }))
 
-export const adminRouter = router({ enterprise, node, subnet, gateway, vpn, events, status, metrics, names })
+export const adminRouter = router({
+  enterprise,
+  node,
+  subnet,
+  gateway,
+  vpn,
+  policy: policyRouter,
+  zone: zoneRouter,
+  chain: chainRouter,
+  rule: ruleRouter,
+  events,
+  status,
+  metrics,
+  names,
+})

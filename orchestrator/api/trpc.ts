@@ -10,6 +10,7 @@ import type { Authority } from '../pki/authority.ts'
 import type { Connections, NodeConnection } from '../publish/connections.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { Grants } from '../store/grants.ts'
+import type { Policies } from '../store/policies.ts'
 import type { Store } from '../store/store.ts'
 
 /** From the TLS client certificate. */
@@ -23,6 +24,7 @@ export interface Services {
   store: Store
   authority: Authority
   grants: Grants
+  policies: Policies
   publisher: Publisher
   connections: Connections
   /** Default life of an activation key, seconds. */

@@ -21,6 +21,7 @@ const edge: NodeIntent = {
     { prefix: '10.2.0.0/24', enabled: false, gateways: null },
   ],
   gateways: [gateway],
+  policy: 'cG9saWN5',
   trust: { anchors: ['YW5jaG9y'], revocations: null },
 }
 const flags = (intent: NodeIntent) => compileNodeState(intent).vpn?.subnets.map(subnet => subnet.reachable)
@@ -42,6 +43,7 @@ test('a gateway gets identity and trust and nothing of tenants, whatever the int
     grant: 'Z3JhbnQ=',
     trust: { anchors: ['YW5jaG9y'], revocations: null },
     gateways: [],
+    policy: null,
     vpn: null,
   })
 })

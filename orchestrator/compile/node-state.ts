@@ -12,6 +12,8 @@ export interface NodeIntent {
   /** `gateways`: ids of those that may hear of the subnet; null: all. */
   subnets: readonly { prefix: string; enabled: boolean; gateways: readonly string[] | null }[]
   gateways: readonly GatewayIntent[]
+  /** Newest policy of the enterprise, a signed envelope in base64. */
+  policy: string | null
   /** Base64, as in node state. */
   trust: { anchors: readonly string[]; revocations: string | null }
 }
@@ -27,10 +29,11 @@ export function compileNodeState(intent: NodeIntent): NodeState {
     trust: { anchors: [...trust.anchors], revocations: trust.revocations },
   }
   // Gateways are configured by edges (DESIGN §2 rule 1): of tenants they are told nothing here.
-  if (node.role === 'gateway' || enterprise === null) return { ...common, gateways: [], vpn: null }
+  if (node.role === 'gateway' || enterprise === null) return { ...common, gateways: [], policy: null, vpn: null }
   return {
     ...common,
     gateways: rankGateways(intent.gateways, node.location),
+    policy: intent.policy,
     vpn: {
       enterprise: enterprise.id,
       enterpriseName: enterprise.name,

@@ -9,6 +9,7 @@ const intent = (node: string, revision: number): NodeIntent => ({
   enterprise: { id: 'acme', name: 'acme', security: 'esp', vpnEnabled: true },
   subnets: [],
   gateways: [],
+  policy: null,
   trust: { anchors: [], revocations: null },
 })
 

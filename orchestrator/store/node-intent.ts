@@ -11,6 +11,7 @@ import {
   gatewayEndpoints,
   grants,
   nodes,
+  policies,
   revocationLists,
   signingKeys,
   subnets,
@@ -51,6 +52,14 @@ export async function loadIntents(db: Database, ids: readonly string[]): Promise
   const trust = await loadTrust(db)
   const tenants = rows.flatMap(row => (row.enterprise && row.role !== 'gateway' ? [row.enterprise] : []))
   const gateways = await loadGateways(db, [...new Set(tenants)])
+  const signed = new Map(
+    (
+      await db
+        .select({ enterprise: policies.enterprise, envelope: policies.envelope })
+        .from(policies)
+        .where(inArray(policies.enterprise, [...new Set(tenants)]))
+    ).map(row => [row.enterprise, row.envelope]),
+  )
   return rows.map(row => ({
     node: { id: row.id, name: row.name, role: row.role, revision: row.revision, location: locationOf(row) },
     grant: row.grant,
@@ -60,6 +69,7 @@ export async function loadIntents(db: Database, ids: readonly string[]): Promise
         : null,
     subnets: owned.get(row.id) ?? [],
     gateways: gateways.get(row.enterprise ?? '') ?? [],
+    policy: signed.get(row.enterprise ?? '') ?? null,
     trust,
   }))
 }

@@ -23,6 +23,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core'
+import type { PolicyIntent } from '../../schema/policy.ts'
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({
   dataType: () => 'bytea',
@@ -189,6 +190,28 @@ export const gatewayAssignments = pgTable(
   },
   table => [primaryKey({ columns: [table.enterprise, table.gateway] })],
 )
+
+/**
+ * What an enterprise wants done to its connections (schema/policy.ts), one document each: it is signed, published and taken as a whole, and its parts
+ * mean nothing without each other. Works come one at a time, so nobody's change is lost. Without a row there never was a policy.
+ */
+export const policies = pgTable('policies', {
+  enterprise: uuid('enterprise_id')
+    .primaryKey()
+    .references(() => enterprises.id, { onDelete: 'cascade' }),
+  /** Only grows: gateways keep the highest that they have seen. */
+  version: integer('version').notNull(),
+  /** Connections that an older version steered are steered anew. */
+  oldest: integer('oldest').notNull(),
+  /** Number of the newest rule; none is given twice. */
+  lastRule: integer('last_rule').notNull(),
+  intent: jsonb('intent').$type<PolicyIntent>().notNull(),
+  /** The signed document in base64, as node state carries it. */
+  envelope: text('envelope').notNull(),
+  /** Who signed it, as `signing_keys` names keys. */
+  signer: text('signer').notNull(),
+  issued: time('issued').notNull(),
+})
 
 /** Grants of `node` up to `upTo` are refused. No foreign key: a deleted node's grants live on until they expire. */
 export const revocations = pgTable('revocations', {

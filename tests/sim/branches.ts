@@ -26,6 +26,9 @@ export interface StationSpec {
   /** What the configuration says of the links beside name and interface. */
   links?: { inet?: LinkStatement; lte?: LinkStatement }
   classes?: AgentConfigInput['classes']
+  services?: AgentConfigInput['services']
+  /** Address with prefix length of an interface `up0` to the Internet. */
+  upstream?: string
   /** Threads for a gateway's handshakes; 0, the default: none. */
   workers?: number
 }
@@ -60,10 +63,15 @@ export class Station {
       const lte = network.addDevice('wan1')
       await network.addAddress({ ifindex: lte.ifindex, address: this.#spec.lte, prefixLength: 24 })
     }
-    if (!this.#spec.lan) return
-    const lan = network.addDevice('lan0')
-    const [address = '', length] = this.#spec.lan.split('/')
-    await network.addAddress({ ifindex: lan.ifindex, address, prefixLength: Number(length) })
+    if (this.#spec.lan) await this.#plugInto('lan0', this.#spec.lan)
+    if (this.#spec.upstream) await this.#plugInto('up0', this.#spec.upstream)
+  }
+
+  async #plugInto(name: string, withLength: string): Promise<void> {
+    const { network } = this.kernel
+    const { ifindex } = network.addDevice(name)
+    const [address = '', length] = withLength.split('/')
+    await network.addAddress({ ifindex, address, prefixLength: Number(length) })
   }
 
   /** From the next start on. */
@@ -80,6 +88,7 @@ export class Station {
         ...(this.#spec.lte ? [{ name: 'lte', interface: 'wan1', ...this.#spec.links?.lte }] : []),
       ],
       classes: this.#spec.classes,
+      services: this.#spec.services ?? (this.#spec.upstream ? { upstream: { interface: 'up0' } } : {}),
       lan: this.#spec.lan ? [{ interface: 'lan0' }] : [],
       handshake: { workers: this.#spec.workers ?? 0 },
       timers: { probeMs: 100, silentMs: 500, handshakeRetryMs: 200, graceMs: 200, ...this.#spec.timers },
@@ -127,11 +136,15 @@ export class Station {
   }
 
   /** What the programs would do with a packet for this address in a VRF. */
-  lookup(vrf: number, address: string, prefixLength: number): { kind: string; target: number } | undefined {
+  lookup(
+    vrf: number,
+    address: string,
+    prefixLength: number,
+  ): { kind: string; target: number; flags: number } | undefined {
     const maps = this.kernel.maps()
     const index = this.kernel.fib()?.get({ vrf, address, prefixLength })
     const nexthop = index === undefined ? undefined : maps?.nexthops.get(index)
-    return nexthop && { kind: nexthopKindNames[nexthop.kind] ?? '?', target: nexthop.target }
+    return nexthop && { kind: nexthopKindNames[nexthop.kind] ?? '?', target: nexthop.target, flags: nexthop.flags }
   }
 }
 
