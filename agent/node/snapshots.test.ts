@@ -19,9 +19,11 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }))
 
 const vrf = (id: number) => ({ id, enterprise: NODE, name: `tenant-${id}` })
+const policy = { enterprise: NODE, document: Uint8Array.of(1, 2) }
 function* items(count: number): Iterable<RuntimeItem> {
   for (let id = 1; id <= count; id++) yield { vrfs: vrf(id) }
   yield { sessions: { sid: 16, remoteSid: 32, peer: 1, esp: true, created: 5, paths: [] } }
+  yield { policies: policy }
   yield { floor: 7 }
   yield { newest: ['key', 8] }
 }
@@ -46,6 +48,7 @@ test('what was written is read again', async () => {
     vrfs: [vrf(1), vrf(2), vrf(3)],
     peers: [],
     sessions: [{ sid: 16, remoteSid: 32, peer: 1, esp: true, created: 5, paths: [] }],
+    policies: [policy],
     learned: [],
     timestamps: { floor: 7, newest: [['key', 8]] },
   })
