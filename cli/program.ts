@@ -1,6 +1,7 @@
 /** The command's tree: every noun adds its own part. */
 import { Command } from 'commander'
 import { addAgent } from './agent.ts'
+import { addChain } from './chain.ts'
 import { addCompletion } from './completion.ts'
 import { addEnterprise } from './enterprise.ts'
 import { addEvents } from './events.ts'
@@ -10,8 +11,11 @@ import { addLocal } from './local.ts'
 import { addNode } from './node.ts'
 import { addOrchestrator } from './orchestrator.ts'
 import { addPaths } from './paths.ts'
+import { addPolicy } from './policy.ts'
+import { addRule } from './rule.ts'
 import { addSubnet } from './subnet.ts'
 import { addVpn } from './vpn.ts'
+import { addZone } from './zone.ts'
 
 export function buildProgram(): Command {
   const program = new Command('branchline')
@@ -47,6 +51,10 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or input, 3 the orchestra
     addSubnet,
     addGateway,
     addVpn,
+    addPolicy,
+    addZone,
+    addChain,
+    addRule,
     addEvents,
     addAgent,
     addLocal,
