@@ -15,6 +15,13 @@ const namespaceSchema = z
     kind: z.literal('namespace'),
     /** Started in the instance; vagrant/functions/README.md says what it gets and owes. */
     run: fileSchema,
+    /** What the function is told beside BRANCHLINE_*: its own settings. */
+    env: z
+      .record(
+        z.string().regex(/^(?!BRANCHLINE_)[A-Z][A-Z0-9_]*$/, 'must be a name in capitals, none with BRANCHLINE_'),
+        z.string().regex(/^[^\0]*$/, 'must not have a NUL'),
+      )
+      .default({}),
     /** Makes the kernel of the instance forward between the arms of an adapter. */
     plumb: fileSchema.optional(),
   })

@@ -42,7 +42,11 @@ export async function reapLab(dir: LabDir): Promise<void> {
 
 /** Kills, without mercy: what must end in an orderly way was ended before. */
 export async function reapProcesses(dir: LabDir): Promise<void> {
-  const marks = [...recordedProcesses(dir).map(({ mark }) => mark), ...(await processesInNamespaces(dir))]
+  const marks = [
+    ...recordedProcesses(dir).map(({ mark }) => mark),
+    ...(await processesInNamespaces(dir)),
+    ...processesOfInstances(dir),
+  ]
   for (const mark of marks) if (isAlive(mark)) process.kill(mark.pid, 'SIGKILL')
   const deadline = performance.now() + DEATH_DEADLINE_MS
   while (marks.some(isAlive)) {
@@ -78,6 +82,20 @@ async function processesInNamespaces(dir: LabDir): Promise<ProcessMark[]> {
       return mark ? [mark] : []
     }),
   )
+}
+
+/** Instances of service functions outlive the agent that started them, in namespaces without a name. Their environment says where they keep their files. */
+function processesOfInstances(dir: LabDir): ProcessMark[] {
+  return readdirSync('/proc').flatMap(pid => {
+    try {
+      if (!readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`BRANCHLINE_KEPT=${dir.path}/`)) return []
+      const mark = markProcess(Number(pid))
+      return mark ? [mark] : []
+    } catch {
+      // No process, or one that has ended.
+      return []
+    }
+  })
 }
 
 function isMounted(path: string): boolean {

@@ -20,13 +20,14 @@ const FEWER: Readonly<Record<string, string>> = {
   'two-tenants': '2000',
   'instant-vpn': '5',
   fec: '8000',
+  balance: '4000',
   failover: '6',
   gray: '1',
   'gray-ipv6': '1',
 }
 
 /** By hand only: its bars count in the guest, where they do not hold yet, `npm run lab -- run aggregate --guest`. */
-const UNSETTLED: readonly string[] = ['aggregate']
+const UNSETTLED: readonly string[] = ['chain', 'balance', 'scale', 'aggregate']
 
 type Told = { readonly code: number; readonly lines: readonly Record<string, unknown>[] }
 

@@ -2,6 +2,8 @@ import { LabError } from '../error.ts'
 import type { Scenario } from '../scenario.ts'
 import { agentKill } from './agent-kill.ts'
 import { aggregate } from './aggregate.ts'
+import { balance } from './balance.ts'
+import { chain } from './chain.ts'
 import { edgeKilled } from './edge-killed.ts'
 import { failover } from './failover.ts'
 import { fec } from './fec.ts'
@@ -16,6 +18,7 @@ import { nat } from './nat.ts'
 import { orchestratorDown } from './orchestrator-down.ts'
 import { refusals } from './refusals.ts'
 import { rekey } from './rekey.ts'
+import { scale } from './scale.ts'
 import { twoTenants } from './two-tenants.ts'
 import { voice } from './voice.ts'
 
@@ -40,6 +43,9 @@ export const SCENARIOS: readonly Scenario[] = [
   fec,
   aggregate,
   refusals,
+  chain,
+  balance,
+  scale,
 ]
 
 /** @throws LabError with the names that there are */

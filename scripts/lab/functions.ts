@@ -1,0 +1,67 @@
+/** Service functions of a lab's gateways (vagrant/functions), and what enterprises do with them. */
+import { join } from 'node:path'
+import type { AgentConfigInput } from '../../agent/config.ts'
+import { REPO } from '../guest/rundir.ts'
+import type { Configure } from './agent.ts'
+import { LabError } from './error.ts'
+import type { Lab } from './lab.ts'
+import { UPSTREAM_DEVICE } from './network.ts'
+import type { System } from './system.ts'
+
+type ServicesInput = NonNullable<AgentConfigInput['services']>
+type FunctionInput = NonNullable<ServicesInput['functions']>[number]
+type Options = Partial<Omit<FunctionInput, 'name' | 'driver'>> & {
+  readonly env?: Readonly<Record<string, string>>
+  /** default: the function's name */
+  readonly recipe?: string
+}
+
+/** An instance of it is a namespace. In the emulated guest some take long to start. */
+export function inNamespace(name: string, { env = {}, recipe = name, ...options }: Options = {}): FunctionInput {
+  const run = join(REPO, 'vagrant/functions', recipe, 'run')
+  return { name, driver: { kind: 'namespace', run, env: { ...env } }, startMs: 120_000, ...options }
+}
+
+/** Gateways have these functions and their upstream. */
+export function withFunctions(...functions: readonly FunctionInput[]): Configure {
+  return node =>
+    node.kind === 'gateway' && node.upstream
+      ? {
+          services: {
+            functions: [...functions],
+            upstream: { interface: UPSTREAM_DEVICE, addresses: node.upstream.nat },
+          },
+        }
+      : {}
+}
+
+export interface ChainWish {
+  readonly enterprise: string
+  /** Functions in their order. */
+  readonly functions: readonly string[]
+  /** default: what goes to the Internet */
+  readonly destinations?: readonly string[]
+  readonly failOpen?: boolean
+}
+
+/** Instances of a gateway that translate addresses, of all enterprises: each has its own on the upstream. */
+export async function natInstances(lab: Lab): Promise<number> {
+  const gateway = lab.topology.nodes.find(node => node.kind === 'gateway' && node.upstream)
+  if (gateway?.kind !== 'gateway') throw new LabError('input', 'no gateway of this topology has an upstream')
+  const shown = await lab.run(gateway.name, ['ip', '-o', '-4', 'addr', 'show', 'dev', UPSTREAM_DEVICE])
+  return (gateway.upstream?.nat ?? []).filter(address => shown.includes(` ${address}/`)).length
+}
+
+/** A lab's Internet. */
+export const INTERNET = ['198.18.0.0/15', '2001:db8:80::/64'] as const
+
+/** One chain `all` for what the enterprise sends to the Internet, and the way there. */
+export async function steerToInternet(
+  { orchestrator: { admin } }: System,
+  { enterprise, functions, destinations = INTERNET, failOpen = false }: ChainWish,
+): Promise<void> {
+  const hops = functions.map(name => ({ function: name, failOpen }))
+  await admin.chain.create.mutate({ enterprise, name: 'all', hops })
+  await admin.rule.add.mutate({ enterprise, name: 'internet', destination: [...destinations], chain: 'all' })
+  await admin.policy.internet.mutate({ enterprise, enabled: true })
+}
