@@ -72,6 +72,7 @@ enum drop_reason {
 	DROP_CHAIN_TAG,		/* an instance returned a cookie, endpoint or service index that was not given to it */
 	DROP_NO_ADAPTER,	/* from a device or address of instances, but of no adapter */
 	DROP_NOT_CHAINED,	/* leads where only what passed its chain may go */
+	DROP_NOT_LINKED,	/* the flow table has no room to remember which instance has the connection */
 	DROP_REASONS,		/* count; not a reason */
 };
 
@@ -114,6 +115,7 @@ enum counter {
 	COUNT_SHADOWED,		/* ... and those that a shadow rule would have */
 	COUNT_TO_SERVICE,	/* packets into service instances */
 	COUNT_FROM_SERVICE,
+	COUNT_RESET_SENT,	/* TCP resets made, for connections whose instance died */
 	COUNT_HOP_SKIPPED,	/* connections that went past a hop without usable instance, which fails open */
 	COUNT_HELD,		/* from a peer, held back between tunnels to be put in order; of those: */
 	COUNT_HELD_LATE,	/* its time was over */

@@ -11,15 +11,31 @@ struct sweep {
 	__u16 now;
 };
 
+/* A connection whose instance is gone has nowhere to go; its next packet begins another. */
+static __always_inline bool astray(const struct flow *flow)
+{
+	__u32 index = flow->nexthop;
+	struct nexthop *nexthop;
+
+	if (!(flow->step & STEP_STEERED) || !index)
+		return false;
+	nexthop = bpf_map_lookup_elem(&nexthops, &index);
+	return !nexthop || nexthop->kind == NH_NONE;
+}
+
 static __always_inline void sweep_slot(struct flow *flow, struct sweep *sweep)
 {
 	__u64 id_high = READ_ONCE(flow->id_high);
 
 	if (!id_high || id_high == FLOW_CLAIMED)
 		return;
-	if ((__u16)(sweep->now - flow->seen) <= flow_life(flow->state))
+	if ((__u16)(sweep->now - flow->seen) <= flow_life(flow->state) && !astray(flow)) {
 		sweep->slice.live++;
-	else if (__sync_val_compare_and_swap(&flow->id_high, id_high, 0) == id_high)
+		return;
+	}
+	if (flow->step & STEP_COUNTED)
+		flow_uncount(flow);
+	if (__sync_val_compare_and_swap(&flow->id_high, id_high, 0) == id_high)
 		sweep->slice.freed++;
 }
 

@@ -1,24 +1,69 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Devices that service instances send on, tc ingress: what came out of them goes on along its chain.
+ * Devices that service instances send on, tc ingress: what comes out of an instance goes on along its chain.
+ *
+ *   not IP, link scope: the stack -> device -> adapter and arm -> parse -> route.h (in the stage of the adapter)
+ *
+ * The device, or the addresses and options of the tunnel, say which adapter it is, and so tenant, chain and position: never the packet inside.
  */
 #include "maps.h"
 #include "path/drop.h"
 #include "path/parse.h"
+#include "path/route.h"
+#include "path/icmp.h"
 
-static __always_inline int from_service(struct __sk_buff *skb)
+#define ND_FIRST 133 /* router solicitation to redirect, RFC 4861 */
+#define ND_LAST 137
+
+static __always_inline bool is_neighbour_discovery(const struct journey *j)
 {
-	__u32 ifindex = skb->ifindex;
+	return j->key.proto == IPPROTO_ICMPV6 && j->icmp_type >= ND_FIRST && j->icmp_type <= ND_LAST;
+}
 
-	if (skb->pkt_type != HOST_FRAME || skb->vlan_present || !is_ip(ethertype_of(skb)))
+/* GO_ON: to be routed. In a frame of its own: the stack below is needed where the packet is routed. */
+static __noinline int from_instance(struct __sk_buff *skb, struct journey *j)
+{
+	__u32 ifindex = skb->ifindex, *port = bpf_map_lookup_elem(&adapter_ports, &ifindex);
+	struct adapter *adapter;
+	int result;
+
+	if (!port)
+		return DROP(DROP_NO_ADAPTER);
+	result = parse(skb, j);
+	if (result != GO_ON)
+		return result;
+	/* The instance and the gateway may be each other's neighbours. */
+	if (is_link_scope(j) || is_neighbour_discovery(j))
 		return TCX_NEXT;
-	return bpf_map_lookup_elem(&adapter_ports, &ifindex) ? DROP(DROP_NO_CHAIN) : DROP(DROP_NO_ADAPTER);
+	j->adapter = *port & ~ADAPTER_OUTSIDE;
+	adapter = adapter_of(j->adapter);
+	if (!adapter)
+		return DROP(DROP_NO_ADAPTER);
+	j->arm = adapter->inside_ifindex == adapter->outside_ifindex ? ARM_ONLY : *port & ADAPTER_OUTSIDE ? ARM_OUTSIDE : ARM_INSIDE;
+	j->origin = adapter->flags & ADAPTER_F_SECURE ? FROM_PEER_SECURE : FROM_PEER_CLEAR;
+	j->key.vrf = adapter->vrf_stage;
+	traffic_from(j->adapter, j->length);
+	return GO_ON;
+}
+
+static __always_inline int service(struct __sk_buff *skb)
+{
+	struct journey j = {};
+	int result;
+
+	/* A bridge between two arms leaves frames addressed as they came: all but what is for many is a packet of a flow. */
+	if ((skb->pkt_type != HOST_FRAME && skb->pkt_type != OTHER_HOST_FRAME) || skb->vlan_present || !is_ip(ethertype_of(skb)))
+		return TCX_NEXT;
+	result = from_instance(skb, &j);
+	if (result == GO_ON)
+		result = route(skb, &j);
+	return IS_DROP(result) ? answer(skb, &j, finish(skb, result, 0)) : result;
 }
 
 SEC("tc")
 int service_ingress(struct __sk_buff *skb)
 {
-	return finish(skb, from_service(skb), 0);
+	return service(skb);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

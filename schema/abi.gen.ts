@@ -2,7 +2,7 @@
 import {type Codec, putBytes, putStructs, putU16s, putU32s, putU64s, takeBytes, takeStructs, takeU16s, takeU32s, takeU64s, viewOf} from './codec.ts'
 
 /** Hash over all layouts, names and values below: equal exactly when maps mean the same. */
-export const ABI_HASH = 0x6547dcb7c124ede8n
+export const ABI_HASH = 0xe1e92580e471ad4fn
 
 export const ABI_MP_PORT = 2426
 export const ABI_MP_VERSION = 1
@@ -59,6 +59,12 @@ export const ABI_CHAIN_F_SECURE = 1
 export const ABI_POOL_MEMBERS = 64
 export const ABI_POOL_LINE_SLOTS = 32
 export const ABI_ADAPTER_F_DEAD = 1
+export const ABI_ADAPTER_F_SECURE = 2
+export const ABI_STEP_STEERED = 1
+export const ABI_STEP_COUNTED = 2
+export const ABI_STEP_ANSWER = 4
+export const ABI_STEP_BACKWARDS = 8
+export const ABI_STEP_LAST = 16
 export const ABI_ADAPTER_OUTSIDE = 32768
 export const ABI_ADAPTER_UNDERLAY = 16384
 export const ABI_PORT_F_FQ = 1
@@ -140,8 +146,9 @@ export const dropReason = {
   DROP_CHAIN_TAG: 34,
   DROP_NO_ADAPTER: 35,
   DROP_NOT_CHAINED: 36,
+  DROP_NOT_LINKED: 37,
 } as const
-export const DROP_REASONS = 37
+export const DROP_REASONS = 38
 /** Value -> name without its prefix. */
 export const dropReasonNames: Readonly<Record<number, string>> = {
   0: 'none',
@@ -181,6 +188,7 @@ export const dropReasonNames: Readonly<Record<number, string>> = {
   34: 'chain-tag',
   35: 'no-adapter',
   36: 'not-chained',
+  37: 'not-linked',
 }
 
 /** enum counter */
@@ -222,11 +230,12 @@ export const counter = {
   COUNT_SHADOWED: 34,
   COUNT_TO_SERVICE: 35,
   COUNT_FROM_SERVICE: 36,
-  COUNT_HOP_SKIPPED: 37,
-  COUNT_HELD: 38,
-  COUNT_HELD_LATE: 39,
+  COUNT_RESET_SENT: 37,
+  COUNT_HOP_SKIPPED: 38,
+  COUNT_HELD: 39,
+  COUNT_HELD_LATE: 40,
 } as const
-export const COUNTERS = 40
+export const COUNTERS = 41
 /** Value -> name without its prefix. */
 export const counterNames: Readonly<Record<number, string>> = {
   0: 'lan-in',
@@ -266,9 +275,10 @@ export const counterNames: Readonly<Record<number, string>> = {
   34: 'shadowed',
   35: 'to-service',
   36: 'from-service',
-  37: 'hop-skipped',
-  38: 'held',
-  39: 'held-late',
+  37: 'reset-sent',
+  38: 'hop-skipped',
+  39: 'held',
+  40: 'held-late',
 }
 
 /** enum nexthop_kind */
@@ -1107,25 +1117,27 @@ export const instanceStateCodec: Codec<InstanceState> = {
   },
 }
 
-/** struct adapter_traffic, 40 bytes */
+/** struct adapter_traffic, 48 bytes */
 export interface AdapterTraffic {
   toPackets: bigint
   toBytes: bigint
   fromPackets: bigint
   fromBytes: bigint
   seenNs: bigint
+  seenJiffies: bigint
 }
 
 export const adapterTrafficCodec: Codec<AdapterTraffic> = {
-  size: 40,
+  size: 48,
   encode: value => {
-    const bytes = new Uint8Array(40)
+    const bytes = new Uint8Array(48)
     const view = viewOf(bytes)
     view.setBigUint64(0, value.toPackets, true)
     view.setBigUint64(8, value.toBytes, true)
     view.setBigUint64(16, value.fromPackets, true)
     view.setBigUint64(24, value.fromBytes, true)
     view.setBigUint64(32, value.seenNs, true)
+    view.setBigUint64(40, value.seenJiffies, true)
     return bytes
   },
   decode: bytes => {
@@ -1136,6 +1148,7 @@ export const adapterTrafficCodec: Codec<AdapterTraffic> = {
       fromPackets: view.getBigUint64(16, true),
       fromBytes: view.getBigUint64(24, true),
       seenNs: view.getBigUint64(32, true),
+      seenJiffies: view.getBigUint64(40, true),
     }
   },
 }

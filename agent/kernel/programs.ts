@@ -45,6 +45,7 @@ export const hooks: readonly Hook[] = [
   'wan',
   'wan-xdp',
   'wan-egress',
+  'service',
   'gather',
   'hold',
   'mp-egress',

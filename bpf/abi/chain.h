@@ -15,6 +15,7 @@
 
 #define STAGE_SHIFT 14		/* MAX_VRFS is 1 << 14; a flow's id has 24 bits for both */
 #define MAX_STAGES 1024		/* of a VRF */
+#define VRF_OF(vrf_stage) ((vrf_stage) & ((1U << STAGE_SHIFT) - 1))
 #define VRF_UPSTREAM 16383	/* of ports that lead out of all VRFs, to the Internet */
 
 #define MAX_CHAINS 4096		/* service path ids 1 to 4095 */
@@ -101,6 +102,7 @@ enum adapter_kind {
 };
 
 #define ADAPTER_F_DEAD 1	/* its connections go elsewhere or are reset, by HOP_F_STATELESS */
+#define ADAPTER_F_SECURE 2	/* of a chain with CHAIN_F_SECURE; its next hops then have NH_F_SECURE */
 
 /* Index: adapter; 0 is none. Two cache lines, the first all that Ethernet needs. */
 struct adapter {
@@ -149,6 +151,7 @@ struct adapter_traffic {
 	__u64 from_packets;
 	__u64 from_bytes;
 	__u64 seen_ns;		/* CLOCK_MONOTONIC, coarse: newest from it */
+	__u64 seen_jiffies;	/* when seen_ns was read */
 };
 
 #endif

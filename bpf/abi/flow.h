@@ -5,7 +5,7 @@
 
 /* 5-tuple within a VRF; IPv4 addresses as ::ffff:a.b.c.d. Ports are 0 where there are none. */
 struct flow_key {
-	__u32 vrf;		/* below MAX_VRFS */
+	__u32 vrf;		/* vrf | stage << STAGE_SHIFT (chain.h) */
 	__u8 proto;
 	__u8 reserved[3];
 	__be16 sport;
@@ -25,6 +25,12 @@ enum flow_state {
 	FLOW_CONNECTED = 3,	/* the same of TCP */
 };
 
+#define STEP_STEERED 1		/* the next hop is an instance, or what a chain ends at: routes that change leave the instance as it is */
+#define STEP_COUNTED 2		/* in the connections of the instance that it goes to */
+#define STEP_ANSWER 4		/* the other direction began the connection */
+#define STEP_BACKWARDS 8	/* the connection walks its chain from the end */
+#define STEP_LAST 16		/* steered, but out of the chain now: where routes say */
+
 #define FLOW_MANY 64
 
 /* How long a flow is kept after its newest packet, in ticks of flow_config: about a second each. */
@@ -36,13 +42,13 @@ enum flow_state {
 /* A slot of the flow table: one direction of a flow. Two of them are an entry of `flows`, which is a cache line; slot = line * 2 + 0 or 1. */
 struct flow {
 	__u64 id_low;		/* source and destination address; of IPv6 half a digest */
-	__u64 id_high;		/* ports or digest, from bit 32 the VRF, from bit 56 the protocol or FLOW_PROTO_DIGEST; 0: free; FLOW_CLAIMED */
+	__u64 id_high;		/* ports or digest, from bit 32 the VRF and stage, from bit 56 the protocol or FLOW_PROTO_DIGEST; 0: free; FLOW_CLAIMED */
 	__u32 route_epoch;	/* node.route_epoch when looked up; older: look up again */
 	__u16 nexthop;		/* index into nexthops */
 	__u16 seen;		/* tick of the newest packet */
-	__u32 policy_version;	/* of the next hop's peer when looked up */
+	__u32 policy_version;	/* of the VRF's policy when looked up, or where it has none of the next hop's peer */
 	__u8 qos;		/* as in the MP header */
-	__u8 step;		/* of a service chain; 0: none */
+	__u8 step;		/* STEP_*; 0: it passes no service chain, and began the connection */
 	__u8 packets;		/* stops at 255, so that a long flow's line stays clean */
 	__u8 state;		/* enum flow_state */
 };

@@ -21,7 +21,7 @@ struct flow_name {
 
 static __always_inline __u64 flow_id_high(__u8 proto, __u32 vrf, __u32 low)
 {
-	return (__u64)proto << 56 | (__u64)(vrf & (MAX_VRFS - 1)) << 32 | low;
+	return (__u64)proto << 56 | (__u64)(vrf & 0xffffff) << 32 | low;
 }
 
 /* SipHash-1-3 with 128 bits of result, of which 96 are used: they never leave the node, so fewer rounds than for a tag will do. */

@@ -18,6 +18,10 @@
 #define FLOW_LOCK_TRIES 64
 #define FLOW_CLAIM_TRIES 4
 
+/* What flow_enter remembers: next hop and STEP_*. STEP_UNSEEN: no packet of it has come, only of the other direction. */
+#define DECISION(nexthop, step) ((__u32)(nexthop) | (__u32)(step) << 16)
+#define STEP_UNSEEN 0x80
+
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, value) (*(volatile typeof(x) *)&(x) = (value))
 
@@ -151,6 +155,58 @@ static __always_inline __u32 flow_victim(const struct flow_name *name, __u16 now
 	return victim;
 }
 
+/* Bytes 28 to 31 of a flow change together where a bit of `step` is taken, so that of two CPUs one does what follows from it. */
+union flow_word {
+	__u32 word;
+	struct {
+		__u8 qos, step, packets, state;
+	} is;
+};
+
+/* A connection leaves the instance that its flow goes to: once, whoever notices. */
+__noinline int flow_uncount(struct flow *flow __nonnull)
+{
+	union flow_word was, now;
+	struct instance_state *state;
+	struct nexthop *nexthop;
+	struct adapter *adapter;
+	__u32 index, *word = (__u32 *)&flow->qos;
+
+	for (int i = 0; i < FLOW_CLAIM_TRIES; i++) {
+		was.word = READ_ONCE(*word);
+		now = was;
+		now.is.step &= ~STEP_COUNTED;
+		if (!(was.is.step & STEP_COUNTED))
+			return 0;
+		if (__sync_val_compare_and_swap(word, was.word, now.word) != was.word)
+			continue;
+		index = flow->nexthop;
+		nexthop = bpf_map_lookup_elem(&nexthops, &index);
+		if (!nexthop || nexthop->kind != NH_ADAPTER)
+			return 0;
+		index = nexthop->target;
+		adapter = bpf_map_lookup_elem(&adapters, &index);
+		index = adapter ? adapter->instance : 0;
+		state = bpf_map_lookup_elem(&instance_state, &index);
+		/* An instance that is gone, or new under the number, has forgotten the connection. */
+		if (adapter && adapter->kind && state && READ_ONCE(state->connections))
+			__sync_fetch_and_add(&state->connections, -1);
+		return 0;
+	}
+	return 0;
+}
+
+/* Its next packet begins it anew. */
+static __always_inline void flow_forget(struct flow *flow)
+{
+	__u64 id_high = READ_ONCE(flow->id_high);
+
+	if (flow->step & STEP_COUNTED)
+		flow_uncount(flow);
+	if (id_high != FLOW_CLAIMED)
+		__sync_val_compare_and_swap(&flow->id_high, id_high, 0);
+}
+
 static __always_inline bool flow_lock(__u32 *lock)
 {
 	for (int i = 0; i < FLOW_LOCK_TRIES; i++)
@@ -183,8 +239,8 @@ static __always_inline struct flow *flow_claim(const struct flow_name *name, __u
 	return NULL;
 }
 
-/* Enters a flow, or what is new of a known one. Its slot, FLOW_FULL or FLOW_BUSY. */
-__noinline __u32 flow_enter(struct flow_name *name __nonnull, __u16 now, __u16 nexthop, __u32 route_epoch, __u32 policy_version)
+/* Enters a flow, or what is new of a known one. `decision`: DECISION(). Its slot, FLOW_FULL or FLOW_BUSY. */
+__noinline __u32 flow_enter(struct flow_name *name __nonnull, __u16 now, __u32 decision, __u32 route_epoch, __u32 policy_version)
 {
 	__u32 index = name->line[0] & (FLOW_LOCKS - 1), slot;
 	__u32 *lock = bpf_map_lookup_elem(&flow_locks, &index);
@@ -196,15 +252,17 @@ __noinline __u32 flow_enter(struct flow_name *name __nonnull, __u16 now, __u16 n
 		return FLOW_BUSY;
 	flow = flow_claim(name, now, &slot, &held);
 	if (flow) {
+		if (held && flow->step & STEP_COUNTED)
+			flow_uncount(flow);
 		if (held != name->id_high || flow->id_low != name->id_low) {
 			count(held ? COUNT_FLOW_REPLACED : COUNT_FLOW_NEW);
 			flow->qos = 0;
-			flow->step = 0;
-			flow->packets = 1;
+			flow->packets = !(decision >> 16 & STEP_UNSEEN);
 			flow->state = FLOW_NEW;
 		}
 		flow->route_epoch = route_epoch;
-		flow->nexthop = nexthop;
+		flow->nexthop = decision;
+		flow->step = decision >> 16 & ~STEP_UNSEEN;
 		flow->seen = now;
 		flow->policy_version = policy_version;
 		WRITE_ONCE(flow->id_low, name->id_low);

@@ -8,6 +8,7 @@
 #define BRANCHLINE_ICMP_H
 
 #include "checksum.h"
+#include "reset.h"
 #include "route.h"
 
 /* linux/icmp.h would draw in libc headers, which the target bpf has not; the names are the kernel's. */
@@ -211,7 +212,7 @@ static __always_inline int icmp_to_peer(struct __sk_buff *skb, struct journey *j
 	struct peer *peer;
 	__u32 index;
 
-	index = fib_lookup(j->key.vrf, j->family, j->key.src);
+	index = fib_lookup(VRF_OF(j->key.vrf), j->family, j->key.src);
 	if (index)
 		nexthop = bpf_map_lookup_elem(&nexthops, &index);
 	if (nexthop && nexthop->kind == NH_SET) {
@@ -239,12 +240,18 @@ __noinline int answer(struct __sk_buff *skb, struct journey *j __nonnull, int ve
 
 	if (verdict != TC_ACT_SHOT || j->answer == ANSWER_NONE)
 		return verdict;
-	if (!icmp_permitted(j) || !icmp_turn() || icmp_write(skb, j) != GO_ON)
+	if (!icmp_permitted(j) || !icmp_turn())
 		return TC_ACT_SHOT;
-	result = j->origin == FROM_LAN ? icmp_to_host(skb) : icmp_to_peer(skb, j);
+	if ((j->answer == ANSWER_RESET ? reset_write(skb, j) : icmp_write(skb, j)) != GO_ON)
+		return TC_ACT_SHOT;
+	/* Into the instance that it came out of: what was translated there is translated back. */
+	if (j->adapter)
+		result = into_adapter(skb, j, j->adapter, j->arm == ARM_OUTSIDE);
+	else
+		result = j->origin == FROM_LAN ? icmp_to_host(skb) : icmp_to_peer(skb, j);
 	if (IS_DROP(result) || result == TC_ACT_SHOT)
 		return TC_ACT_SHOT;
-	count(COUNT_ICMP_SENT);
+	count(j->answer == ANSWER_RESET ? COUNT_RESET_SENT : COUNT_ICMP_SENT);
 	return result;
 }
 

@@ -22,7 +22,7 @@ enum origin {
 	FROM_LAN,
 	FROM_PEER_CLEAR,
 	FROM_PEER_SECURE,
-};
+}; /* Out of an instance, journey.adapter: as all packets of its chain may travel, secure or clear. */
 
 /* The ICMP error that goes back to the sender, in words of both families. */
 enum answer {
@@ -31,12 +31,19 @@ enum answer {
 	ANSWER_PROHIBITED,
 	ANSWER_TOO_BIG,
 	ANSWER_TIME_EXCEEDED,
+	ANSWER_RESET, /* of TCP: a segment with RST */
 };
 
 enum fragment {
 	FRAGMENT_NONE,
 	FRAGMENT_FIRST,
 	FRAGMENT_LATER, /* no layer 4 header */
+};
+
+enum arm {
+	ARM_INSIDE,  /* against the chain */
+	ARM_OUTSIDE, /* along it */
+	ARM_ONLY,    /* which way, the flow must tell */
 };
 
 /* Values of journey.flow_slot beside a slot's number. */
@@ -54,6 +61,9 @@ struct journey {
 	__u32 peer;	       /* peer it came from; from the LAN: unused */
 	__u32 stamp;	       /* when and in which class it was sent (playout.h); 0: not from a peer */
 	__u32 flow_slot;       /* of its flow in the flow table; FLOW_NO_SLOT and up: not remembered */
+	__u16 adapter;	       /* of a service instance that it came out of; 0: it is outside of all chains */
+	__u8 arm;	       /* enum arm, that it came out by */
+	__u8 step;	       /* STEP_* of a flow that is not steered */
 	__u16 l4;	       /* offset of the layer 4 header from the frame's start */
 	__u16 answer_mtu;      /* ANSWER_TOO_BIG */
 	__u8 family;	       /* FAMILY_* */

@@ -27,6 +27,7 @@
 #define ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 
 #define HOST_FRAME 0 /* skb->pkt_type: PACKET_HOST of linux/if_packet.h */
+#define OTHER_HOST_FRAME 3 /* PACKET_OTHERHOST */
 
 #define CHECKSUM_PARTIAL 3 /* linux/skbuff.h: the device or the kernel completes the checksum on its way out */
 

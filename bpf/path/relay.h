@@ -165,10 +165,12 @@ static __always_inline bool relay_inner(struct relay *r, struct frame f, __u32 o
 /* The next tunnel, with a neighbour that is known. */
 static __always_inline bool relay_onward(struct relay *r, const struct node_config *config)
 {
-	struct nexthop *nexthop = flow_nexthop(&r->j, config);
+	struct nexthop *nexthop;
 	union steering_word by;
 	__u32 outer, length;
 
+	if (flow_nexthop(&r->j, config, false, &nexthop) != GO_ON)
+		return PASS;
 	if (!nexthop || nexthop->kind != NH_PEER || nexthop->flags & NH_F_SECURE || nexthop->target == r->j.peer || r->j.ttl <= 1)
 		return PASS;
 	r->peer = peer_of(nexthop->target);

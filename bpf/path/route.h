@@ -7,6 +7,7 @@
  *   flow or FIB -> next hop -+- local: from the LAN stack, from a peer ----------- drop, ICMP
  *                            +- unreachable, prohibited, none ------------------- drop, ICMP
  *                            +- secure and clear kept apart ---------------------- drop
+ *                            +- adapter of a service instance: service.h --------- instance
  *                            +- LAN:  TTL --------------------------------------- host
  *                            +- peer: TTL, size, MSS, path -+- secure: mark ------ ipsec0 (XFRM, then mp0)
  *                                                           +- clear:  mark ------ mp0
@@ -21,13 +22,8 @@
 #include "mss.h"
 #include "peer.h"
 #include "playout.h"
+#include "service.h"
 #include "ttl.h"
-
-static __always_inline int refuse(struct journey *j, enum drop_reason reason, enum answer answer)
-{
-	j->answer = answer;
-	return DROP(reason);
-}
 
 /* Ethernet pads short frames; behind a tunnel header padding would be payload. */
 static __always_inline int trim_padding(struct __sk_buff *skb, const struct journey *j)
@@ -86,11 +82,16 @@ static __always_inline int to_lan(struct __sk_buff *skb, struct journey *j, cons
 	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
 }
 
-/* What came in clear must not reach a secure next hop, and what came over IPsec must not leave in clear. A LAN port is either's own. */
+/*
+ * What came in clear must not reach a secure next hop, and what came over IPsec must not leave in clear. A LAN port is either's own. The way out of all
+ * VRFs is for what passed a service chain alone, and whatever its chain carries.
+ */
 static __always_inline int keep_apart(const struct journey *j, const struct nexthop *nexthop)
 {
 	bool secure = nexthop->flags & NH_F_SECURE;
 
+	if (nexthop->flags & NH_F_CHAINED)
+		return j->adapter ? GO_ON : DROP(DROP_NOT_CHAINED);
 	if (j->origin == FROM_PEER_CLEAR && secure)
 		return DROP(DROP_CLEAR_ON_SECURE);
 	if (j->origin == FROM_PEER_SECURE && !secure && nexthop->kind != NH_LOCAL)
@@ -115,7 +116,9 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 	/* Nobody's packet comes from our virtual address: a peer would take it for the node's own. */
 	if (j->family == FAMILY_IPV4 && mapped_ipv4(j->key.src) == config->vaddr)
 		return DROP(DROP_INNER_SPOOFED);
-	nexthop = flow_nexthop(j, config);
+	result = flow_nexthop(j, config, true, &nexthop);
+	if (result != GO_ON)
+		return result;
 	if (!nexthop || nexthop->kind == NH_NONE)
 		return refuse(j, DROP_NO_ROUTE, ANSWER_UNREACHABLE);
 	if (nexthop->kind == NH_UNREACHABLE)
@@ -123,10 +126,14 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 	if (nexthop->kind == NH_PROHIBIT)
 		return refuse(j, DROP_PROHIBITED, ANSWER_PROHIBITED);
 	result = keep_apart(j, nexthop);
+	if (result == DROP(DROP_NOT_CHAINED))
+		j->answer = ANSWER_PROHIBITED;
 	if (result != GO_ON)
 		return result;
 	if (nexthop->kind == NH_PEER)
 		return to_peer(skb, j, nexthop);
+	if (nexthop->kind == NH_ADAPTER)
+		return to_service(skb, j, nexthop->target, nexthop->flags);
 	if (nexthop->kind == NH_LAN)
 		return to_lan(skb, j, config, nexthop);
 	if (nexthop->kind != NH_LOCAL)

@@ -17,7 +17,7 @@ import { openMaps, readCounters, readDrops } from '../../agent/kernel/maps.ts'
 import type { FlowTable, Hook, Maps } from '../../agent/kernel/port.ts'
 import { type RunContext, runProgram, runXdp } from '../../agent/kernel/prog-run.ts'
 import { findObjectFolder, loadPrograms } from '../../agent/kernel/programs.ts'
-import { edgeSizes } from '../../agent/kernel/sizes.ts'
+import { edgeSizes, type MapSizes } from '../../agent/kernel/sizes.ts'
 import { plainSteering, zeroPathState } from '../../agent/plan/values.ts'
 import {
   ABI_FAMILY_IPV4,
@@ -76,9 +76,13 @@ export class Rig implements Disposable {
   left: RunContext | undefined
   readonly #loaded
 
-  /** @param flowLines of the flow table, which every test begins with empty */
-  constructor(hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress'], flowLines = 256) {
-    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: { ...edgeSizes, flows: flowLines } })
+  /** @param flowLines of the flow table, which every test begins with empty. @param sizes of other maps, where not an edge's */
+  constructor(
+    hooks: readonly Hook[] = ['lan', 'wan', 'mp-egress', 'mp-ingress'],
+    flowLines = 256,
+    sizes: MapSizes = {},
+  ) {
+    this.#loaded = loadPrograms(findObjectFolder(), hooks, { sizes: { ...edgeSizes, flows: flowLines, ...sizes } })
     this.fds = this.#loaded.maps
     this.maps = openMaps(this.fds)
     this.flows = new LinuxFlowTable(this.fds, this.#loaded.flowSweep)

@@ -1,10 +1,16 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import {
+  ABI_ADAPTER_OUTSIDE,
   ABI_HASH,
+  ABI_MAX_ADAPTERS,
   ABI_MAX_NEXTHOPS,
   ABI_MAX_PEERS,
   ABI_MAX_PORTS,
+  ABI_MAX_RULES,
   ABI_PORT_PROBES,
+  adapterCodec,
+  adapterKind,
+  adapterTrafficCodec,
   nexthopKind,
   type PathState,
   type Port,
@@ -13,6 +19,7 @@ import {
   sessionCodec,
 } from '../../../schema/abi.gen.ts'
 import { formatBe32 } from '../../../schema/address.ts'
+import { zero } from '../../../schema/codec.ts'
 import { plainSteering } from '../../plan/values.ts'
 import { cable, expectCode, type Machine, type MachineUnderTest } from '../conformance.ts'
 import type { FibKey } from '../fib-key.ts'
@@ -99,12 +106,12 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
 
     it('of the plain array kind hold every index, and list those that are not zero', async () => {
       const { nexthops } = dataplane.maps
-      const zero = { kind: 0, flags: 0, reserved: 0, target: 0 }
+      const nowhere = { kind: 0, flags: 0, reserved: 0, target: 0 }
       const hop = { kind: nexthopKind.NH_PEER, flags: 1, reserved: 0, target: 0xfffffff0 }
-      expect(nexthops.get(7)).toEqual(zero)
+      expect(nexthops.get(7)).toEqual(nowhere)
       nexthops.set(7, hop)
       nexthops.set(8, hop)
-      nexthops.set(8, zero)
+      nexthops.set(8, nowhere)
       expect(nexthops.entries()).toEqual([[7, hop]])
       expect(nexthops.get(ABI_MAX_NEXTHOPS)).toBeUndefined()
       await expectCode(() => nexthops.set(ABI_MAX_NEXTHOPS, hop), 'E2BIG')
@@ -144,6 +151,27 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       }
       pathState.set(0xffffffe1, state)
       expect(pathState.entries()).toEqual([[0xffffffe1, state]])
+    })
+
+    it('of service chains know adapters by device and by outer addresses', () => {
+      const { adapterPorts, adapterOuters, adapters } = dataplane.maps.chain
+      const outer = { remote: new Uint8Array(16).fill(7), local: new Uint8Array(16).fill(8), endpoint: 1n << 63n }
+      const adapter = { ...zero(adapterCodec), kind: adapterKind.ADAPTER_GENEVE, endpoint: outer.endpoint }
+      adapters.set(5, adapter)
+      adapterPorts.set(12, 5 | ABI_ADAPTER_OUTSIDE)
+      adapterOuters.set(outer, 5)
+      expect(adapters.entries()).toEqual([[5, adapter]])
+      expect(adapterPorts.entries()).toEqual([[12, 5 | ABI_ADAPTER_OUTSIDE]])
+      expect(adapterOuters.entries()).toEqual([[outer, 5]])
+      expect(adapterOuters.get({ ...outer, endpoint: 1n })).toBeUndefined()
+    })
+
+    it('of service chains count what has come so far: nothing', () => {
+      const { adapterTraffic, ruleHits } = dataplane.maps.chain
+      expect(adapterTraffic(ABI_MAX_ADAPTERS - 1)).toEqual(zero(adapterTrafficCodec))
+      expect(adapterTraffic(ABI_MAX_ADAPTERS)).toBeUndefined()
+      expect(ruleHits(ABI_MAX_RULES - 1)).toBe(0n)
+      expect(ruleHits(ABI_MAX_RULES)).toBeUndefined()
     })
 
     it('tell what is counted of a path without the rest of its entry', () => {
@@ -308,6 +336,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
         'wan',
         'wan-xdp',
         'wan-egress',
+        'service',
         'gather',
         'hold',
         'mp-egress',
