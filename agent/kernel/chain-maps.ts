@@ -57,11 +57,13 @@ function trafficReader(fd: number): ChainMaps['adapterTraffic'] {
 }
 
 function together(a: AdapterTraffic, b: AdapterTraffic): AdapterTraffic {
+  const newest = a.seenNs > b.seenNs ? a : b
   return {
     toPackets: a.toPackets + b.toPackets,
     toBytes: a.toBytes + b.toBytes,
     fromPackets: a.fromPackets + b.fromPackets,
     fromBytes: a.fromBytes + b.fromBytes,
-    seenNs: a.seenNs > b.seenNs ? a.seenNs : b.seenNs,
+    seenNs: newest.seenNs,
+    seenJiffies: newest.seenJiffies,
   }
 }
