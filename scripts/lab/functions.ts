@@ -22,6 +22,19 @@ export function inNamespace(name: string, { env = {}, recipe = name, ...options 
   return { name, driver: { kind: 'namespace', run, env: { ...env } }, startMs: 120_000, ...options }
 }
 
+/** Machines of somebody else, reached over a WAN link of the gateway. @param local the gateway's address there */
+export function remote(
+  name: string,
+  attachment: { readonly kind: 'geneve' | 'ipip'; readonly interface: string; readonly local: readonly string[] },
+  instances: readonly { readonly name: string; readonly addresses: readonly string[] }[],
+): FunctionInput {
+  return {
+    name,
+    driver: { kind: 'remote', instances: instances.map(each => ({ ...each, addresses: [...each.addresses] })) },
+    attachment: { ...attachment, local: [...attachment.local] },
+  }
+}
+
 /** Gateways have these functions and their upstream. */
 export function withFunctions(...functions: readonly FunctionInput[]): Configure {
   return node =>

@@ -11,6 +11,7 @@ import {
   addressOf,
   attachedSubnets,
   familyOf,
+  hasWan,
   isAgent,
   type LabNode,
   type Peering,
@@ -88,7 +89,7 @@ type Cable = (a: End, b: End, mtu: number) => void
 type Add = (node: string, ...commands: string[]) => void
 
 function wireWan(topology: Topology, node: LabNode, cable: Cable, add: Add): void {
-  if (!isAgent(node)) return
+  if (!hasWan(node)) return
   node.wan.forEach((link, index) => {
     const own = { node: node.name, device: wanDevice(link), addresses: link.addresses }
     const device = routerDevice(topology, node.name, index)

@@ -8,7 +8,7 @@ import { type Machine, run } from './machine.ts'
 const PROC = join(REPO, 'scripts/lab/tools/proc')
 const LOG_LINES = 15
 
-export type Signal = 'TERM' | 'KILL' | 'INT' | 'STOP' | 'CONT'
+export type Signal = 'TERM' | 'KILL' | 'INT' | 'STOP' | 'CONT' | 'USR1'
 
 export interface StartOptions {
   readonly name: string

@@ -9,6 +9,7 @@ export const FLOW = join(REPO, '.cache/lab/flow')
 export const FORWARD = join(REPO, '.cache/lab/forward')
 export const IMPAIR = join(REPO, '.cache/lab/impair')
 export const CONNECTIONS = join(REPO, '.cache/lab/connections')
+export const APPLIANCE = join(REPO, '.cache/lab/appliance')
 
 /** Compiles what is older than its source. @throws LabError `command` */
 export async function buildTools(): Promise<void> {

@@ -6,6 +6,7 @@
  *                  two of them are one network where they peer; one that translates addresses (NAT) hides what is attached to it
  *   edge, gateway  run the agent; any number of WAN links, edges any number of LAN ports; a gateway may have an upstream, its way to the Internet
  *   host           a machine behind one LAN port of an edge
+ *   machine        something else with WAN links, without an agent: a service function of somebody else's
  *   server         a machine of the Internet, on the upstream network of one gateway
  */
 import { readdirSync, readFileSync } from 'node:fs'
@@ -100,6 +101,7 @@ const nodeSchema = z.discriminatedUnion('kind', [
     lan: z.string(),
     addresses: addressesSchema,
   }),
+  z.strictObject({ name: nameSchema, kind: z.literal('machine'), wan: wanLinksSchema }),
   z.strictObject({
     name: nameSchema,
     kind: z.literal('server'),
@@ -148,6 +150,10 @@ export function readTopology(name: string): Topology {
   throw new LabError('input', `${file}: ${issues.slice(0, 3).join('; ')}`, { cause: parsed.error })
 }
 
+export function hasWan(node: LabNode): node is Extract<LabNode, { wan: unknown }> {
+  return 'wan' in node
+}
+
 export function isAgent(node: LabNode): node is AgentNode {
   return node.kind === 'edge' || node.kind === 'gateway'
 }
@@ -161,7 +167,7 @@ export function findNode(topology: Topology, name: string): LabNode {
 
 /** The subnets of the links that end at a WAN. */
 export function attachedSubnets({ nodes }: Topology, wan: string): string[] {
-  const links = nodes.filter(isAgent).flatMap(node => node.wan)
+  const links = nodes.filter(hasWan).flatMap(node => node.wan)
   return links.filter(link => link.to === wan).flatMap(link => link.addresses.map(subnetOf))
 }
 
@@ -227,7 +233,7 @@ function checkReferences(topology: { enterprises: string[]; nodes: LabNode[] }, 
     if (byName.get(node.name) !== node) complain(index, `${node.name} is used twice`)
     if (node.kind === 'edge' && !topology.enterprises.includes(node.enterprise))
       complain(index, `${node.name}: no enterprise ${node.enterprise}`)
-    if (isAgent(node))
+    if (hasWan(node))
       for (const link of node.wan) {
         if (byName.get(link.to)?.kind !== 'wan') complain(index, `${node.name}: ${link.to} is no node of kind wan`)
         for (const address of link.addresses)

@@ -9,6 +9,7 @@ import { failover } from './failover.ts'
 import { fec } from './fec.ts'
 import { gatewayReset } from './gateway-reset.ts'
 import { gateways } from './gateways.ts'
+import { forged, geneve } from './geneve.ts'
 import { gray, grayIpv6 } from './gray.ts'
 import { instantVpn } from './instant-vpn.ts'
 import { ipv6 } from './ipv6.ts'
@@ -46,6 +47,8 @@ export const SCENARIOS: readonly Scenario[] = [
   chain,
   balance,
   scale,
+  geneve,
+  forged,
 ]
 
 /** @throws LabError with the names that there are */
