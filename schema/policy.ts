@@ -44,10 +44,12 @@ export const matchedPrefixSchema = prefixSchema.refine(text => {
 }, 'must not reach into ::/8, where IPv4 is: leave it out for every address, or name 2000::/3 and fc00::/7')
 
 /** A prefix, or the name of a zone: no prefix is without a slash, no name has one. */
-export const matchSchema = z.union(
-  [matchedPrefixSchema, nameSchema],
-  'must be a prefix like 10.1.0.0/16 or 2001:db8::/32 (none around ::/8), or the name of a zone',
-)
+export const matchSchema = z.string().transform((text, context) => {
+  const parsed = (isPrefix(text) ? matchedPrefixSchema : nameSchema).safeParse(text)
+  if (parsed.success) return parsed.data
+  context.addIssue(parsed.error.issues[0]?.message ?? 'must be a prefix or the name of a zone')
+  return z.NEVER
+})
 
 export const hopSchema = z.object({
   function: nameSchema,

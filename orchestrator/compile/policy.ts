@@ -1,4 +1,5 @@
 /** What people do to a policy: each edit takes the intent as it is and gives the one that follows, with what the audit log says of it. Pure. */
+import { isDeepStrictEqual } from 'node:util'
 import { expandRules } from '../../agent/services/expand-policy.ts'
 import {
   isPrefix,
@@ -87,7 +88,7 @@ export function createChain(chain: PolicyChain, replace: boolean): PolicyChange 
     const known = intent.chains.find(({ name }) => name === chain.name)
     if (known && !replace)
       throw new OrchestratorError('exists', `there is a chain ${chain.name} already; --replace changes what it does`)
-    if (known && JSON.stringify(known) === JSON.stringify(chain)) return undefined
+    if (known && isDeepStrictEqual(known, chain)) return undefined
     const what = chain.hops.map(hop => hop.function).join(', then ')
     return {
       intent: { ...intent, chains: sorted([...intent.chains.filter(each => each !== known), chain]) },

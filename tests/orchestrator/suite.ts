@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe } from 'vitest'
 import { activationCases } from './cases/activation.ts'
 import { inputCases } from './cases/input.ts'
 import { intentCases } from './cases/intent.ts'
+import { policyCases } from './cases/policy.ts'
 import { stateCases } from './cases/state.ts'
 import { Bench, type BenchOptions, type Client } from './harness.ts'
 import type { Setup } from './setup.ts'
@@ -38,6 +39,7 @@ export function orchestratorSuite(database: string, options: () => Promise<Bench
     activationCases(setup)
     intentCases(setup)
     inputCases(setup)
+    policyCases(setup)
     stateCases(setup)
   })
 }
