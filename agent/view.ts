@@ -5,6 +5,7 @@ import type { Edge } from './edge/edge.ts'
 import type { Uplink } from './edge/uplink.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { EdgePeer } from './gateway/peers.ts'
+import type { Vrf } from './gateway/vrfs.ts'
 import { Slices } from './loop/slices.ts'
 import { handleOf } from './mp/session.ts'
 import type { Node } from './node/node.ts'
@@ -175,8 +176,9 @@ function edgeRoutes(edge: Edge): RouteRow[] {
 }
 
 function gatewayRoutes(gateway: Gateway): RouteRow[] {
-  return [...gateway.vrfs.all()].flatMap(vrf =>
-    [...vrf.table.routes()].map((route): RouteRow => {
+  return [...gateway.vrfs.all()].flatMap(vrf => [
+    ...offeredRoutes(gateway, vrf),
+    ...[...vrf.table.routes()].map((route): RouteRow => {
       const owner = vrf.members.get(route.owner)
       return {
         enterprise: vrf.name,
@@ -188,7 +190,21 @@ function gatewayRoutes(gateway: Gateway): RouteRow[] {
         source: route.stale ? 'stale' : 'learned',
       }
     }),
-  )
+  ])
+}
+
+/** The gateway's own, where no edge announces them. */
+function offeredRoutes({ node, identity }: Gateway, { name, offer, table }: Vrf): RouteRow[] {
+  const free = offer?.prefixes.filter(prefix => !table.get(prefix)) ?? []
+  return free.map(prefix => ({
+    enterprise: name,
+    prefix,
+    reachable: true,
+    security: offer?.security ?? 'esp',
+    owner: identity.grant().nodeName,
+    via: `upstream ${node.config.services.upstream?.interface}, out of chains`,
+    source: 'offered',
+  }))
 }
 
 export type NodeStatus = Pick<Status, 'adoption' | 'kernel' | 'esp' | 'espReason'>

@@ -75,9 +75,9 @@ export const routeRowSchema = z.object({
   reachable: z.boolean(),
   security: z.string(),
   owner: z.string(),
-  /** `local lan0`, `peer gw1`, `unreachable` */
+  /** `local lan0`, `peer gw1`, `upstream up0, out of chains`, `unreachable` */
   via: z.string(),
-  /** connected, static, configured, learned, stale */
+  /** connected, static, configured, learned, stale, offered */
   source: z.string(),
 })
 export type RouteRow = z.infer<typeof routeRowSchema>

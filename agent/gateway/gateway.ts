@@ -44,6 +44,7 @@ const CONFIRM_MS = 10_000
 
 export class Gateway {
   readonly node: Node
+  readonly identity: Identity
   readonly peers = new EdgePeers()
   readonly vrfs: Vrfs
   readonly policies: Policies
@@ -86,6 +87,7 @@ export class Gateway {
 
   private constructor(node: Node, options: GatewayOptions) {
     this.node = node
+    this.identity = options.identity
     this.#options = options
     this.#pool = new AddressPool(options.identity.virtualPool())
     this.#prober = new Prober(options.net)

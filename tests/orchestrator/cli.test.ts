@@ -194,6 +194,47 @@ test('a gateway is added, drained, named for a subnet and removed', { timeout: 1
   expect((await admin('gateway', 'remove', 'gw2')).out).toBe('gateway gw2 removed\n')
 })
 
+test('a policy is made of zones, chains and rules, and shown as a whole', { timeout: 120_000 }, async () => {
+  expect((await admin('policy', 'show', 'acme')).out).toMatch(/^acme never had a policy\n\nno zones; /)
+  expect((await admin('zone', 'add', 'acme', 'hosts', '10.1.0.0/24', '2001:db8:1::/48')).out).toBe(
+    'zone hosts of acme has 10.1.0.0/24, 2001:db8:1::/48\n',
+  )
+  expect((await admin('chain', 'create', 'acme', 'inspect', '--functions', 'dpi:open,nat')).out).toBe(
+    'chain inspect of acme: dpi:open, nat\n',
+  )
+  const web = ['rule', 'add', 'acme', 'web', '--source', 'hosts', '--proto', 'tcp', '--port', '80-443']
+  expect(await admin(...web)).toMatchObject({ code: 2, err: expect.stringMatching(/--chain <chain> or --bypass/) })
+  expect((await admin(...web, '--chain', 'inspect', '--existing', 'move')).out).toBe('rule web of acme is in force\n')
+  expect((await admin('rule', 'add', 'acme', 'dns', '--proto', '17', '--bypass', '--before', 'web')).code).toBe(0)
+  expect((await admin('internet', 'on', 'acme')).out).toBe('Internet for acme is on\n')
+  expect((await admin('internet', 'on', 'acme')).out).toBe('Internet for acme was on already\n')
+  const shown = (await admin('policy', 'show', 'acme')).out.split('\n')
+  expect(shown[0]).toMatch(/^policy 6 of acme, since 20/)
+  expect(shown.slice(1)).toEqual([
+    'way to the Internet over gateways: on',
+    '',
+    'ZONE   PREFIXES',
+    'hosts  10.1.0.0/24 2001:db8:1::/48',
+    '',
+    'CHAIN    FUNCTIONS     RULES',
+    'inspect  dpi:open,nat      1',
+    '',
+    'RULE  SOURCE  DESTINATION  PROTOCOL  PORTS   DIRECTION  CHAIN    EXISTING',
+    'dns   any     any          udp       any     out        none     keep',
+    'web   hosts   any          tcp       80-443  out        inspect  move',
+    '',
+  ])
+  expect((await admin('rule', 'move', 'acme', 'dns')).out).toBe('rule dns of acme stands last\n')
+  expect(await admin('chain', 'delete', 'acme', 'inspect')).toMatchObject({
+    code: 1,
+    err: 'branchline: chain inspect is used by rule web; remove that first\n',
+  })
+  expect(await admin('chain', 'create', 'acme', 'loop', '--functions', 'nat,dpi,nat')).toMatchObject({
+    code: 2,
+    err: 'branchline: hops: a function may be in a chain only once\n',
+  })
+})
+
 describe('mistakes', () => {
   test.each([
     ['no such verb', ['vpn', 'toggle', 'acme'], 2, /unknown command 'toggle'/],

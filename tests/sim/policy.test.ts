@@ -159,6 +159,15 @@ describe('the Internet', () => {
       flags: ABI_NH_F_CHAINED | ABI_NH_F_SECURE,
     })
     expect(gw.kernel.maps()?.ports.get(up0 ?? 0)?.vrf).toBe(ABI_VRF_UPSTREAM)
+    expect(gw.agent?.routes()).toContainEqual({
+      enterprise: 'acme',
+      prefix: '0.0.0.0/0',
+      reachable: true,
+      security: 'esp',
+      owner: 'gw1',
+      via: 'upstream up0, out of chains',
+      source: 'offered',
+    })
     expect(gw.lookup(ABI_VRF_UPSTREAM, '198.51.100.1', 32)?.kind).toBe('local')
     // The upstream speaks IPv4 alone, gw2 has none, and globex wants none.
     expect(a.lookup(EDGE_VRF, '::', 0)).toBeUndefined()
