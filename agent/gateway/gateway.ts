@@ -22,6 +22,8 @@ import { Node, type NodeOptions } from '../node/node.ts'
 import { every } from '../node/periodic.ts'
 import type { RuntimeItem } from '../node/runtime.ts'
 import { PathControl } from '../paths/control.ts'
+import { linuxDrivers } from '../services/drivers/index.ts'
+import { Services } from '../services/services.ts'
 import { AddressPool } from './address-pool.ts'
 import { DataplaneEvents } from './dataplane-events.ts'
 import { Handshakes } from './handshakes.ts'
@@ -48,6 +50,7 @@ export class Gateway {
   readonly peers = new EdgePeers()
   readonly vrfs: Vrfs
   readonly policies: Policies
+  readonly services: Services
   readonly #upstream: Upstream
   readonly #options: GatewayOptions
   readonly #pool: AddressPool
@@ -109,6 +112,12 @@ export class Gateway {
       now: () => node.now(),
       changed: vrf => this.#policyChanged(vrf),
       learned: peer => this.#policyLearned(peer),
+      report: options.report,
+    })
+    this.services = new Services({
+      node,
+      config: options.config.services,
+      drivers: linuxDrivers(options.config.runDir, node.kernel.network),
       report: options.report,
     })
     this.#routeContext = {
@@ -182,6 +191,7 @@ export class Gateway {
       })
       this.policies.adopt(node.former)
     }
+    await this.services.adopt(enterprise => this.vrfs.get(enterprise)?.id)
     node.remember(() => this.#snapshot())
     node.adopted()
     await node.reconciler.flush()
@@ -318,6 +328,7 @@ export class Gateway {
   // Policies
 
   #policyChanged(vrf: Vrf): void {
+    this.services.setPolicy(vrf.id, vrf.enterprise, vrf.policy?.policy)
     this.#offerInternet(vrf)
     this.#flush()
     this.node.save()
@@ -362,12 +373,17 @@ export class Gateway {
     this.peers.remove(peer)
     this.paths.forget(peer.paths)
     peer.route?.close(reason)
-    if (peer.vrf) this.vrfs.leave(peer.vrf, peer.node)
+    if (peer.vrf) this.#leaveVrf(peer.vrf, peer.node)
     for (const sid of sessions) this.node.sessions.remove(sid)
     this.node.dropPeer(peer.index, peer.vaddr)
     this.#pool.giveBack(peer.vaddr)
     this.#flush()
     this.node.save()
+  }
+
+  #leaveVrf(vrf: Vrf, node: string): void {
+    this.vrfs.leave(vrf, node)
+    if (!this.vrfs.get(vrf.enterprise)) this.services.setPolicy(vrf.id, vrf.enterprise, undefined)
   }
 
   /** New trust from the orchestrator: edges that it revokes are gone at once. */
@@ -401,6 +417,7 @@ export class Gateway {
     this.paths.stop()
     this.#watch?.close()
     for (const timer of this.#timers) clearTimeout(timer)
+    this.services.close()
     this.vrfs.close()
     this.#queue.clear()
     this.#listener?.close()

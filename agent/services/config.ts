@@ -134,7 +134,7 @@ const functionSchema = z
           : `${driver.kind} instances are reached by ethernet`,
       )
     if (min + warm > perEnterprise) issue('perEnterprise', `must be at least min + warm, ${min + warm}`)
-    if (perEnterprise > max) issue('max', `must be at least perEnterprise, ${perEnterprise}`)
+    if (min > max) issue('max', `must be at least min, ${min}`)
   })
 
 const upstreamSchema = z.strictObject({
