@@ -83,7 +83,7 @@ export const TIERS: readonly Tier[] = [
   {
     name: 'net',
     about: "network namespaces on the host's kernel",
-    minutes: 7,
+    minutes: 12,
     steps: [{ kind: 'vitest', project: 'net', files: 'tests/net/**/*.test.ts' }],
   },
   {
