@@ -104,6 +104,7 @@ export class Gateway {
       flush: () => this.#flush(),
       busy: () => !this.#queue.empty,
       onTaken: (vrf, taken) => this.#reportTaken(vrf, taken),
+      onGone: vrf => this.services.setPolicy(vrf.id, vrf.enterprise, undefined),
       onError: error => node.log.error({ err: error }, 'routes not told'),
     })
     this.policies = new Policies({
@@ -373,17 +374,12 @@ export class Gateway {
     this.peers.remove(peer)
     this.paths.forget(peer.paths)
     peer.route?.close(reason)
-    if (peer.vrf) this.#leaveVrf(peer.vrf, peer.node)
+    if (peer.vrf) this.vrfs.leave(peer.vrf, peer.node)
     for (const sid of sessions) this.node.sessions.remove(sid)
     this.node.dropPeer(peer.index, peer.vaddr)
     this.#pool.giveBack(peer.vaddr)
     this.#flush()
     this.node.save()
-  }
-
-  #leaveVrf(vrf: Vrf, node: string): void {
-    this.vrfs.leave(vrf, node)
-    if (!this.vrfs.get(vrf.enterprise)) this.services.setPolicy(vrf.id, vrf.enterprise, undefined)
   }
 
   /** New trust from the orchestrator: edges that it revokes are gone at once. */

@@ -1,10 +1,10 @@
 /**
- * Topology: gateways gw1 (upstream 198.51.100.1 on up0) and gw2 (no upstream); branches a and b of acme, c of globex. Policies are signed by the
+ * Topology: gateways gw1 (upstream 198.51.100.1 on up0) and gw2 (no upstream at first); branches a and b of acme, c of globex. Policies are signed by the
  * orchestrator's key; edges alone tell gateways. Real agents on fake kernels.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { decodeSigned } from '../../agent/mp/signed.ts'
-import { ABI_NH_F_CHAINED, ABI_NH_F_SECURE, ABI_VRF_UPSTREAM } from '../../schema/abi.gen.ts'
+import { ABI_NH_F_CHAINED, ABI_NH_F_SECURE, ABI_VRF_UPSTREAM, eventCodec, eventType } from '../../schema/abi.gen.ts'
 import type { PolicyRule } from '../../schema/policy.ts'
 import { Anchor, gatewayEntry, type TestEnterprise, type TestNode } from '../identities.ts'
 import { Simulation, type Station, until } from './branches.ts'
@@ -55,7 +55,13 @@ beforeEach(async () => {
   acme = anchor.enterprise('acme', 'esp')
   globex = anchor.enterprise('globex', 'clear')
   gw = await simulation.add({ name: 'gw1', node: gatewayNode, wan: '192.0.2.1', upstream: '198.51.100.1/24' })
-  gw2 = await simulation.add({ name: 'gw2', node: second, wan: '192.0.2.2' })
+  // Its interface is not plugged in.
+  gw2 = await simulation.add({
+    name: 'gw2',
+    node: second,
+    wan: '192.0.2.2',
+    services: { upstream: { interface: 'up0' } },
+  })
   const branch = (name: string, enterprise: TestEnterprise, subnet: number, wan: string) =>
     simulation.add({
       name,
@@ -108,7 +114,7 @@ describe('a policy', () => {
     expect(policyAt(gw, globex)).toBeUndefined()
   })
 
-  test('is named in the headers of the edge that has it, and asked for when a header is ahead', async () => {
+  test('is named in the headers of the edge that has it', async () => {
     await publish(anchor.policy(acme, 7), a)
     const vrf = vrfOf(gw, acme)?.id
     await until('the session knows', () => sessionVersions(gw, vrf).includes(7))
@@ -117,6 +123,21 @@ describe('a policy', () => {
     expect(peers.filter(([, { pathMask }]) => pathMask > 0).map(([, { policyVersion }]) => policyVersion)).toEqual([
       7, 7,
     ])
+  })
+
+  test('that only headers tell of is asked for', async () => {
+    await publish(anchor.policy(acme, 7), a)
+    await until('told', () => versionAt(gw, acme) === 7)
+    const vrf = vrfOf(gw, acme)
+    const { role } = gw.agent ?? {}
+    const sid = role?.kind === 'gateway' ? role.gateway.peers.get(a.state.node)?.sid : undefined
+    if (!vrf || sid === undefined) throw new Error('no VRF or no session')
+    // As if the message had been lost with what the gateway knew.
+    vrf.policy = undefined
+    const event = eventCodec.decode(new Uint8Array(eventCodec.size))
+    for (let packet = 0; packet < 100; packet++)
+      gw.kernel.emit({ ...event, type: eventType.EVENT_POLICY_AHEAD, handle: sid, value: 7 })
+    await until('told again', () => versionAt(gw, acme) === 7)
   })
 
   test('that is older changes nothing, one that is newer replaces it, whoever tells', async () => {
@@ -193,6 +214,24 @@ describe('the Internet', () => {
     await gw.update({ ...gw.state, revision: 2, trust })
     await until('no VRF', () => vrfOf(gw, acme) === undefined)
     await until('no route', () => gw.lookup(vrf, '0.0.0.0', 0) === undefined)
+  })
+})
+
+describe('two gateways with an upstream', () => {
+  test('the other one takes over when one dies, and both families are offered where they are spoken', async () => {
+    await publish(anchor.policy(acme, 2, { internet: true }), a, b)
+    await until('by gw1', () => defaultRoute(a) === 'peer')
+    const { network } = gw2.kernel
+    const { ifindex } = network.addDevice('up0')
+    await network.addAddress({ ifindex, address: '203.0.113.1', prefixLength: 24 })
+    await network.addAddress({ ifindex, address: '2001:db8:ff::1', prefixLength: 64 })
+    await until('IPv6 by gw2', () => a.lookup(EDGE_VRF, '::', 0)?.kind === 'peer')
+    const byGw2 = a.lookup(EDGE_VRF, '::', 0)?.target
+    expect(gw2.lookup(ABI_VRF_UPSTREAM, '2001:db8:ff::1', 128)?.kind).toBe('local')
+    gw.agent?.close()
+    simulation.world.kill('gw1')
+    await until('IPv4 by gw2', () => a.lookup(EDGE_VRF, '0.0.0.0', 0)?.target === byGw2)
+    expect(defaultRoute(a)).toBe('peer')
   })
 })
 
