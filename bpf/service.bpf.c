@@ -2,7 +2,7 @@
 /*
  * Devices that service instances send on, tc ingress: what comes out of an instance goes on along its chain.
  *
- *   not IP, link scope: the stack -> device -> adapter and arm -> parse -> route.h (in the stage of the adapter)
+ *   not IP, link scope: the stack -> device -> adapter and arm, or tunnel: unwrap.h -> parse -> route.h (in the stage of the adapter)
  *
  * The device, or the addresses and options of the tunnel, say which adapter it is, and so tenant, chain and position: never the packet inside.
  */
@@ -11,6 +11,7 @@
 #include "path/parse.h"
 #include "path/route.h"
 #include "path/icmp.h"
+#include "path/unwrap.h"
 
 #define ND_FIRST 133 /* router solicitation to redirect, RFC 4861 */
 #define ND_LAST 137
@@ -20,26 +21,50 @@ static __always_inline bool is_neighbour_discovery(const struct journey *j)
 	return j->key.proto == IPPROTO_ICMPV6 && j->icmp_type >= ND_FIRST && j->icmp_type <= ND_LAST;
 }
 
+/* By an underlay that many adapters share: the packet inside, and into `w` whose it says it is. */
+static __noinline int from_tunnel(struct __sk_buff *skb, struct wrapped *w)
+{
+	int result = unwrap_parse(skb, w);
+
+	if (result == GO_ON)
+		result = unwrap_adapter(w);
+	return result == GO_ON ? unwrap_strip(skb, w) : result;
+}
+
+static __always_inline int arm_of(const struct adapter *adapter, __u32 port)
+{
+	if (adapter->inside_ifindex == adapter->outside_ifindex)
+		return ARM_ONLY;
+	return port & ADAPTER_OUTSIDE ? ARM_OUTSIDE : ARM_INSIDE;
+}
+
 /* GO_ON: to be routed. In a frame of its own: the stack below is needed where the packet is routed. */
 static __noinline int from_instance(struct __sk_buff *skb, struct journey *j)
 {
 	__u32 ifindex = skb->ifindex, *port = bpf_map_lookup_elem(&adapter_ports, &ifindex);
+	struct wrapped wrapped = {};
 	struct adapter *adapter;
-	int result;
+	int result = GO_ON;
 
 	if (!port)
 		return DROP(DROP_NO_ADAPTER);
-	result = parse(skb, j);
+	wrapped.adapter = *port & ~ADAPTER_OUTSIDE;
+	if (*port & ADAPTER_UNDERLAY)
+		result = from_tunnel(skb, &wrapped);
+	if (result == GO_ON)
+		result = parse(skb, j);
 	if (result != GO_ON)
 		return result;
-	/* The instance and the gateway may be each other's neighbours. */
-	if (is_link_scope(j) || is_neighbour_discovery(j))
-		return TCX_NEXT;
-	j->adapter = *port & ~ADAPTER_OUTSIDE;
-	adapter = adapter_of(j->adapter);
+	adapter = adapter_of(wrapped.adapter);
 	if (!adapter)
 		return DROP(DROP_NO_ADAPTER);
-	j->arm = adapter->inside_ifindex == adapter->outside_ifindex ? ARM_ONLY : *port & ADAPTER_OUTSIDE ? ARM_OUTSIDE : ARM_INSIDE;
+	/* The instance and the gateway may be each other's neighbours. */
+	if (adapter->kind == ADAPTER_ETHERNET && (is_link_scope(j) || is_neighbour_discovery(j)))
+		return TCX_NEXT;
+	j->adapter = wrapped.adapter;
+	if (wrapped.geneve && geneve_cookie(flow_both_ways(j, ADAPTER_SALT(wrapped.adapter))) != wrapped.cookie)
+		return DROP(DROP_CHAIN_TAG);
+	j->arm = arm_of(adapter, *port);
 	j->origin = adapter->flags & ADAPTER_F_SECURE ? FROM_PEER_SECURE : FROM_PEER_CLEAR;
 	j->key.vrf = adapter->vrf_stage;
 	traffic_from(j->adapter, j->length);

@@ -121,9 +121,9 @@ struct adapter {
 	__u8 inside_mac[6];	/* the instance's */
 	__u8 outside_mac[6];
 	__u8 reserved[24];
-	__u8 local[16];
+	__u8 local[16];		/* IPv4 in the first four bytes */
 	__u8 remote[16];
-	__u64 endpoint;		/* Geneve options, network order */
+	__u64 endpoint;		/* Geneve options, as numbers */
 	__u64 attachment;
 	__u64 reserved2[2];
 };
@@ -131,7 +131,7 @@ struct adapter {
 #define ADAPTER_OUTSIDE 0x8000	/* of adapter_ports: the device is the outside arm */
 #define ADAPTER_UNDERLAY 0x4000	/* many adapters, by what is in the outer headers */
 
-/* Which adapter the outer addresses of a packet from an instance mean. Geneve: `endpoint`, and the addresses are compared afterwards. */
+/* Which adapter the outer addresses of a packet from an instance mean. Geneve: `endpoint` alone; the addresses, 0 here, are compared afterwards. */
 struct adapter_key {
 	__u8 remote[16];
 	__u8 local[16];

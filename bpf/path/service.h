@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "flow.h"
 #include "mss.h"
+#include "tunnel.h"
 
 static __always_inline int refuse(struct journey *j, enum drop_reason reason, enum answer answer)
 {
@@ -145,15 +146,23 @@ static __always_inline int to_ethernet(struct __sk_buff *skb, const struct adapt
 	return bpf_redirect(outside ? adapter->outside_ifindex : adapter->inside_ifindex, 0);
 }
 
-/* By its kind. Also what answers a packet that came out of the adapter takes this way. */
-__noinline int into_adapter(struct __sk_buff *skb, const struct journey *j __nonnull, __u32 index, bool outside)
+/* By its kind. */
+static __always_inline int hand_to_instance(struct __sk_buff *skb, const struct journey *j, __u32 index, bool outside)
 {
 	struct adapter *adapter = adapter_of(index);
 
 	if (!adapter)
 		return DROP(DROP_NO_CHAIN);
 	traffic_to(index, j->length);
+	if (adapter->kind != ADAPTER_ETHERNET)
+		return to_tunnel(skb, j, index);
 	return to_ethernet(skb, adapter, index, outside);
+}
+
+/* For what answers a packet that came out of the adapter. */
+__noinline int into_adapter(struct __sk_buff *skb, const struct journey *j __nonnull, __u32 index, bool outside)
+{
+	return hand_to_instance(skb, j, index, outside);
 }
 
 /* `flags`: of the next hop. */
@@ -181,7 +190,7 @@ __noinline int to_service(struct __sk_buff *skb, struct journey *j __nonnull, __
 	}
 	if (is_syn(j))
 		result = mss_clamp(skb, j, adapter->mtu);
-	return result == GO_ON ? into_adapter(skb, j, index, flags & NH_F_OUTSIDE) : result;
+	return result == GO_ON ? hand_to_instance(skb, j, index, flags & NH_F_OUTSIDE) : result;
 }
 
 #endif

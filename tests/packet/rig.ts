@@ -242,6 +242,11 @@ export class Rig implements Disposable {
     })
   }
 
+  /** The verdict alone: where packets come by the thousand. */
+  verdict(hook: Hook, packet: Bytes): number {
+    return runProgram(this.#program(hook), { packet }).verdict
+  }
+
   /** skb->priority as the packet leaves the program. */
   priority(hook: Hook, packet: Bytes, context: Partial<RunContext> = {}): number {
     return runProgram(this.#program(hook), { packet, context }).context.priority
