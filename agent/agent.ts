@@ -13,6 +13,7 @@ import type { KeyPair } from './mp/dh.ts'
 import type { NetPort } from './mp/net.ts'
 import { ownMemory } from './node/own-memory.ts'
 import { pathReports } from './paths/report.ts'
+import { servicesReport } from './services/view.ts'
 import { version } from './version.ts'
 import { associationCount, nodeOf, nodeStatus, pathsOf, peerRows, peerStates, type Role, routeRows } from './view.ts'
 
@@ -138,6 +139,12 @@ export class Agent implements AgentView {
 
   pathHistory() {
     return pathsOf(this.role).history.newestFirst()
+  }
+
+  services() {
+    if (this.role.kind === 'edge') return { chains: [], pools: [], instances: [] }
+    const { node, services, vrfs } = this.role.gateway
+    return servicesReport(services, enterprise => vrfs.get(enterprise)?.name ?? enterprise, node.now())
   }
 
   rekey({ peer }: { peer?: string | undefined }): { peers: string[] } {

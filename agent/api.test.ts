@@ -32,6 +32,7 @@ const view: AgentView = {
   metrics: () => 'branchline_sessions 2\n',
   paths: () => [],
   pathHistory: () => [],
+  services: () => ({ chains: [], pools: [], instances: [] }),
   rekey: ({ peer }) => ({ peers: peer === undefined ? ['gw1', 'gw2'] : [peer] }),
   events: () => events,
 }

@@ -17,6 +17,7 @@ import {
   pathsInputSchema,
   type RouteRow,
   rekeyInputSchema,
+  type ServicesReport,
   type Status,
 } from '../schema/agent-api.ts'
 import type { NodeEvent } from '../schema/node-state.ts'
@@ -30,6 +31,8 @@ export interface AgentView {
   paths(input: z.infer<typeof pathsInputSchema>): PathReport[] | Promise<PathReport[]>
   /** Newest first. */
   pathHistory(): PathChangeRow[] | Promise<PathChangeRow[]>
+  /** Of a gateway; nothing on others. */
+  services(): ServicesReport | Promise<ServicesReport>
   /** New handshakes with one peer (by name or node id) or with all; resolves once they are under way, with the peers' names. */
   rekey(input: z.infer<typeof rekeyInputSchema>): { peers: string[] } | Promise<{ peers: string[] }>
   /** Prometheus text. */
@@ -46,6 +49,7 @@ export const agentRouter = t.router({
   drops: t.procedure.query(({ ctx }) => ctx.view.drops()),
   paths: t.procedure.input(pathsInputSchema.prefault({})).query(({ ctx, input }) => ctx.view.paths(input)),
   pathHistory: t.procedure.query(({ ctx }) => ctx.view.pathHistory()),
+  services: t.procedure.query(({ ctx }) => ctx.view.services()),
   metrics: t.procedure.query(({ ctx }) => ctx.view.metrics()),
   rekey: t.procedure.input(rekeyInputSchema).mutation(({ ctx, input }) => ctx.view.rekey(input)),
   events: t.procedure

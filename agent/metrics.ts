@@ -4,6 +4,7 @@ import type { Edge } from './edge/edge.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { gauge, loopMetrics } from './loop/metrics.ts'
 import { pathCounts, pathMetrics } from './paths/metrics.ts'
+import { serviceMetrics } from './services/view.ts'
 import { nodeOf, pathsOf, type Role } from './view.ts'
 
 export function agentMetrics(role: Role): Registry {
@@ -32,6 +33,7 @@ export function agentMetrics(role: Role): Registry {
   pathCounts(registry, pathsOf(role))
   if (role.kind === 'edge') pathMetrics(registry, pathsOf(role))
   if (role.kind === 'gateway') edgeMetrics(registry, role.gateway)
+  if (role.kind === 'gateway') serviceMetrics(registry, role.gateway.services)
   return registry
 }
 

@@ -27,6 +27,7 @@ test.each([
       'rekey',
       'routes',
       'rule',
+      'services',
       'status',
       'subnet',
       'vpn',

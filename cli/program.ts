@@ -13,6 +13,7 @@ import { addOrchestrator } from './orchestrator.ts'
 import { addPaths } from './paths.ts'
 import { addPolicy } from './policy.ts'
 import { addRule } from './rule.ts'
+import { addServices } from './services.ts'
 import { addSubnet } from './subnet.ts'
 import { addVpn } from './vpn.ts'
 import { addZone } from './zone.ts'
@@ -59,6 +60,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or input, 3 the orchestra
     addAgent,
     addLocal,
     addPaths,
+    addServices,
     addLab,
     addCompletion,
   ]) {

@@ -140,5 +140,63 @@ export const dropsSchema = z.object({
 })
 export type Drops = z.infer<typeof dropsSchema>
 
-/** Procedures of the agent's socket: `status`, `routes`, `drops`, `paths`, `pathHistory`, `metrics` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
+export const serviceInstanceSchema = z.object({
+  name: z.string(),
+  function: z.string(),
+  /** Null: everybody's. */
+  enterprise: z.string().nullable(),
+  /** `warm`: ready, but idle until the others have no bandwidth left; `draining`: takes no new connections, and ends without any. */
+  state: z.enum(['starting', 'ready', 'warm', 'draining', 'dead', 'stopping']),
+  forMs: z.number(),
+  reason: z.string().nullable(),
+  where: z.string().nullable(),
+  /** Addresses towards the Internet. */
+  nat: z.array(z.string()),
+  adapters: z.int(),
+  connections: z.int(),
+  mbps: z.number(),
+  capacityMbps: z.number(),
+})
+export type ServiceInstanceRow = z.infer<typeof serviceInstanceSchema>
+
+/** The instances of one function that one enterprise has. */
+export const servicePoolSchema = z.object({
+  function: z.string(),
+  enterprise: z.string(),
+  balance: z.string(),
+  /** Instances that should take connections, and that should stand by. */
+  wanted: z.int(),
+  warm: z.int(),
+  ready: z.int(),
+  starting: z.int(),
+  draining: z.int(),
+  dead: z.int(),
+  connections: z.int(),
+  mbps: z.number(),
+  /** Why the last launch failed, and when the next one is. */
+  problem: z.string().nullable(),
+  retryMs: z.number().nullable(),
+})
+export type ServicePoolRow = z.infer<typeof servicePoolSchema>
+
+export const servicesReportSchema = z.object({
+  chains: z.array(
+    z.object({
+      enterprise: z.string(),
+      name: z.string(),
+      /** Service path id. */
+      path: z.int(),
+      /** `nat`, `dpi:open`; in order. */
+      functions: z.array(z.string()),
+      secure: z.boolean(),
+      /** No rule names it any more; connections of before may go through it. */
+      retired: z.boolean(),
+    }),
+  ),
+  pools: z.array(servicePoolSchema),
+  instances: z.array(serviceInstanceSchema),
+})
+export type ServicesReport = z.infer<typeof servicesReportSchema>
+
+/** Procedures of the agent's socket: `status`, `routes`, `drops`, `paths`, `pathHistory`, `services`, `metrics` (queries), `rekey` (mutation, all peers or one), `events` (query, newest first). */
 export const rekeyInputSchema = z.object({ peer: z.string().optional() })

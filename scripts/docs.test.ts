@@ -13,6 +13,7 @@ import {
   RESPONSE_KEM_LENGTH,
   RESPONSE_OVERHEAD,
 } from '../agent/mp/packets.ts'
+import { servicesSchema } from '../agent/services/config.ts'
 import { buildProgram } from '../cli/program.ts'
 import { ABI_MP_HDR_LEN, counterNames, dropReasonNames, mpHdrCodec, mpTypeNames } from '../schema/abi.gen.ts'
 import { COOKIE_NONCE_LENGTH, MAX_INIT, MIN_INIT, refusalCodeSchema, SEALED_COOKIE_LENGTH } from '../schema/mpinit.ts'
@@ -167,9 +168,20 @@ describe('operations.md', () => {
     expect(parts.filter(part => !written.includes(part))).toEqual([])
   })
 
-  it('shows a configuration that the agent takes', () => {
-    const [, json = ''] = /^```json\n(.*?)^```$/ms.exec(page('docs/operations.md')) ?? []
-    expect(agentConfigSchema.safeParse(JSON.parse(json)).error).toBeUndefined()
+  it('shows configurations that the agent takes, whole or a section', () => {
+    const blocks = [...page('docs/operations.md').matchAll(/^```json\n(.*?)^```$/gms)].map(([, json = '']) => json)
+    expect(blocks).toHaveLength(2)
+    const wan = [{ name: 'inet', interface: 'wan0' }]
+    for (const json of blocks) expect(agentConfigSchema.safeParse({ wan, ...JSON.parse(json) }).error).toBeUndefined()
+  })
+
+  it('gives the settings of service functions with their defaults', () => {
+    const driver = { kind: 'namespace', run: '/nat/run' }
+    const [filled = {}] = servicesSchema.parse({ functions: [{ name: 'nat', driver }] }).functions
+    const rows = tableUnder(page('docs/operations.md'), 'Service functions of a gateway')
+    expect(rows.flatMap(([names]) => namesIn(names)).toSorted()).toEqual(
+      [...Object.keys(filled), 'capacityConnections'].filter(name => name !== 'name').toSorted(),
+    )
   })
 })
 

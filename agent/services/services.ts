@@ -444,6 +444,15 @@ export class Services {
     return this.#needs
   }
 
+  /** Is it ready, but idle until the others have no bandwidth left? */
+  standsBy(instance: Instance): boolean {
+    const need = this.#needs.find(
+      each => each.function === instance.function && each.enterprise === instance.enterprise,
+    )
+    if (!need || instance.enterprise === null) return false
+    return !takers([...this.#of(instance.function, instance.enterprise)], need.active).includes(instance)
+  }
+
   functions(): ReadonlyMap<string, FunctionConfig> {
     return this.#functions
   }

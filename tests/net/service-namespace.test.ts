@@ -74,7 +74,12 @@ it('gives an adapter two arms between which the instance forwards both families'
   const side = await driver.attach(spec, 0)
   const links = await network.links()
   const [inner, outer] = ['bls7i0', 'bls7o0'].map(name => links.find(link => link.name === name))
-  expect(side).toMatchObject({ kind: 'ethernet', mtu: 1500, insideIfindex: inner?.ifindex, outsideIfindex: outer?.ifindex })
+  expect(side).toMatchObject({
+    kind: 'ethernet',
+    mtu: 1500,
+    insideIfindex: inner?.ifindex,
+    outsideIfindex: outer?.ifindex,
+  })
   expect(inner?.mac).toBe('02:b1:00:07:00:11')
   const [shown] = JSON.parse(inside(pid, 'ip', '-j', 'link', 'show', 'in0')) as [{ address: string }]
   expect(side).toMatchObject({ insideMac: shown.address })
@@ -82,7 +87,9 @@ it('gives an adapter two arms between which the instance forwards both families'
     ['in0', 'out0'],
     ['out0', 'in0'],
   ] as const) {
-    expect(inside(pid, 'ip', '-4', 'route', 'get', '203.0.113.9', 'from', '10.1.0.5', 'iif', from)).toContain(`dev ${to}`)
+    expect(inside(pid, 'ip', '-4', 'route', 'get', '203.0.113.9', 'from', '10.1.0.5', 'iif', from)).toContain(
+      `dev ${to}`,
+    )
     expect(inside(pid, 'ip', '-6', 'route', 'get', '2001:db8::9', 'from', '2001:db8:a::5', 'iif', from)).toContain(
       `dev ${to}`,
     )
@@ -113,14 +120,21 @@ it('has health checks reach it', async () => {
 
 it.each([
   ['ends', 'echo "nft: not found" >&2; exit 3', /^it ended: nft: not found$/, {}],
-  ['never gets ready', 'echo warming up; exec sleep infinity', /^not ready within 300 ms: warming up$/, { startMs: 300 }],
+  [
+    'never gets ready',
+    'echo warming up; exec sleep infinity',
+    /^not ready within 300 ms: warming up$/,
+    { startMs: 300 },
+  ],
 ])('tells why a function that %s did not start, and leaves nothing', async (_name, script, message, change) => {
   await expect(driver.launch(specOf(script, change))).rejects.toThrow(message)
   expect(existsSync(join(directory, 'namespaces/echo-7'))).toBe(false)
 })
 
 it('notices an end that nobody asked for', async () => {
-  const spec = specOf('echo ready; while [ ! -e "$BRANCHLINE_DIR/end" ]; do sleep 0.05; done; echo out of memory; exit 1')
+  const spec = specOf(
+    'echo ready; while [ ! -e "$BRANCHLINE_DIR/end" ]; do sleep 0.05; done; echo out of memory; exit 1',
+  )
   await driver.launch(spec)
   expect(driver.failure('echo-7')).toBeUndefined()
   writeFileSync(own('end'), '')

@@ -327,6 +327,7 @@ describe('the agent of this machine', () => {
     drops: () => ({ drops: { 'unreachable-subnet': 3, 'no-sa': 0 }, counters: { 'lan-in': 12 }, samples: [] }),
     paths: () => [],
     pathHistory: () => [],
+    services: () => ({ chains: [], pools: [], instances: [] }),
     rekey: ({ peer }) => ({ peers: [peer ?? 'gw1'] }),
     events: () => [],
   }
