@@ -1,5 +1,6 @@
 /** What a running agent counts, in the text form that Prometheus reads (`branchline metrics`); names and units follow its conventions. */
 import { Registry } from 'prom-client'
+import { NO_POLICY } from '../schema/policy.ts'
 import type { Edge } from './edge/edge.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import { gauge, loopMetrics } from './loop/metrics.ts'
@@ -29,6 +30,9 @@ export function agentMetrics(role: Role): Registry {
   })
   gauge(registry, 'branchline_packets_total', 'Packets by what happened to them', ['counter'], set => {
     for (const [counter, count] of Object.entries(node.dataplane.counters())) set({ counter }, count)
+  })
+  gauge(registry, 'branchline_policy_version', 'Policy in force, 1: there never was one', ['enterprise'], set => {
+    for (const [enterprise, version] of policyVersions(role)) set({ enterprise }, version)
   })
   pathCounts(registry, pathsOf(role))
   if (role.kind === 'edge') pathMetrics(registry, pathsOf(role))
@@ -74,6 +78,14 @@ function gatewayMetrics(registry: Registry, { uplinks, quality }: Edge): void {
       for (const uplink of uplinks.values()) set({ gateway: uplink.gateway.name }, Number(quality.status(uplink).inUse))
     },
   )
+}
+
+function policyVersions(role: Role): (readonly [string, number])[] {
+  if (role.kind === 'edge') {
+    const { state, policyVersion } = role.edge.identity
+    return [[state().vpn?.enterpriseName ?? '', policyVersion()]]
+  }
+  return Array.from(role.gateway.vrfs.all(), ({ name, policy }) => [name, policy?.policy.version ?? NO_POLICY] as const)
 }
 
 function routes(role: Role): number {

@@ -112,6 +112,14 @@ describe('a policy', () => {
       ['2001:db8:1::/48', '::/0'],
     ])
     expect(policyAt(gw, globex)).toBeUndefined()
+    const metrics = await Promise.all([gw, a, b].map(({ agent }) => agent?.metrics()))
+    expect(
+      metrics.map(text => [...(text ?? '').matchAll(/^branchline_policy_version.*$/gm)].map(([line]) => line)),
+    ).toEqual([
+      ['branchline_policy_version{enterprise="acme"} 2', 'branchline_policy_version{enterprise="globex"} 1'],
+      ['branchline_policy_version{enterprise="acme"} 2'],
+      ['branchline_policy_version{enterprise="acme"} 1'],
+    ])
   })
 
   test('is named in the headers of the edge that has it', async () => {
