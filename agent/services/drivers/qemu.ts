@@ -41,6 +41,7 @@ export class QemuDriver implements InstanceDriver {
     const directory = this.#of(spec.name)
     await this.stop(spec)
     mkdirSync(directory, { recursive: true, mode: 0o700 })
+    writeFileSync(join(directory, 'number'), `${spec.number}\n`)
     try {
       const kvm = await this.#accelerated(config)
       const { health } = spec.function
@@ -163,6 +164,10 @@ export class QemuDriver implements InstanceDriver {
       await qmp(join(directory, 'qmp'), ask => ask('quit')).catch(() => {})
       if (!(await until(() => !lives(pid, markOf(directory)), GRACE_MS))) signalGroup(pid, markOf(directory), 'SIGKILL')
     }
+    // Taps outlive the process that used them.
+    const number = Number.parseInt(readText(join(directory, 'number')), 10)
+    const taps = new RegExp(`^bls${number}[a-z]\\d+$`)
+    for (const link of await this.#network.links()) if (taps.test(link.name)) await remove(link.name)
     rmSync(directory, { recursive: true, force: true })
   }
 
