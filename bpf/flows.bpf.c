@@ -16,11 +16,16 @@ static __always_inline bool astray(const struct flow *flow)
 {
 	__u32 index = flow->nexthop;
 	struct nexthop *nexthop;
+	struct adapter *adapter;
 
-	if (!(flow->step & STEP_STEERED) || !index)
+	if (!(flow->step & STEP_STEERED) || flow->step & STEP_LAST)
 		return false;
 	nexthop = bpf_map_lookup_elem(&nexthops, &index);
-	return !nexthop || nexthop->kind == NH_NONE;
+	if (!nexthop || nexthop->kind != NH_ADAPTER)
+		return true;
+	index = nexthop->target;
+	adapter = bpf_map_lookup_elem(&adapters, &index);
+	return !adapter || adapter->kind == ADAPTER_NONE;
 }
 
 static __always_inline void sweep_slot(struct flow *flow, struct sweep *sweep)

@@ -1,6 +1,7 @@
 /** What the service maps should hold: policies, chains and who serves them -> resources. Pure but for the index ranges that it takes and gives. */
 import {
   ABI_ADAPTER_F_DEAD,
+  ABI_ADAPTER_F_SECURE,
   ABI_ADAPTER_OUTSIDE,
   ABI_ADAPTER_UNDERLAY,
   ABI_CHAIN_F_SECURE,
@@ -169,7 +170,7 @@ function* adapterResources(adapter: PlacedAdapter, chain: Chain, place: number):
   const { index, side } = adapter
   const stage = chain.hops[place]?.stage ?? 0
   const common = {
-    flags: adapter.dead ? ABI_ADAPTER_F_DEAD : 0,
+    flags: (adapter.dead ? ABI_ADAPTER_F_DEAD : 0) | (chain.secure ? ABI_ADAPTER_F_SECURE : 0),
     mtu: side.mtu,
     chain: chain.id,
     hop: place,

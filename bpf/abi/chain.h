@@ -102,7 +102,7 @@ enum adapter_kind {
 };
 
 #define ADAPTER_F_DEAD 1	/* its connections go elsewhere or are reset, by HOP_F_STATELESS */
-#define ADAPTER_F_SECURE 2	/* of a chain with CHAIN_F_SECURE; its next hops then have NH_F_SECURE */
+#define ADAPTER_F_SECURE 2	/* of a chain with CHAIN_F_SECURE */
 
 /* Index: adapter; 0 is none. Two cache lines, the first all that Ethernet needs. */
 struct adapter {

@@ -125,6 +125,8 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 		return refuse(j, DROP_UNREACHABLE, ANSWER_UNREACHABLE);
 	if (nexthop->kind == NH_PROHIBIT)
 		return refuse(j, DROP_PROHIBITED, ANSWER_PROHIBITED);
+	if (nexthop->kind == NH_ADAPTER)
+		return to_service(skb, j, nexthop->target, nexthop->flags);
 	result = keep_apart(j, nexthop);
 	if (result == DROP(DROP_NOT_CHAINED))
 		j->answer = ANSWER_PROHIBITED;
@@ -132,8 +134,6 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 		return result;
 	if (nexthop->kind == NH_PEER)
 		return to_peer(skb, j, nexthop);
-	if (nexthop->kind == NH_ADAPTER)
-		return to_service(skb, j, nexthop->target, nexthop->flags);
 	if (nexthop->kind == NH_LAN)
 		return to_lan(skb, j, config, nexthop);
 	if (nexthop->kind != NH_LOCAL)

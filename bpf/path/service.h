@@ -2,7 +2,7 @@
 /*
  * A packet into a service instance.
  *
- *   adapter -+- alive, of the packet's tenant -> size, MSS -> Ethernet: to the instance's MAC | IPIP, Geneve: tunnel.h
+ *   adapter -+- alive, of the packet's tenant, secure as it is -> size, MSS -> Ethernet: to the instance's MAC | IPIP, Geneve: tunnel.h
  *            +- dead: stateless, or a connection that begins: another adapter of the pool
  *                     else: DROP_INSTANCE_LOST, and the sender of TCP gets a reset
  *
@@ -170,6 +170,7 @@ __noinline int to_service(struct __sk_buff *skb, struct journey *j __nonnull, __
 {
 	struct adapter *adapter = adapter_of(index);
 	int result = GO_ON;
+	bool secure;
 
 	if (!adapter || adapter->flags & ADAPTER_F_DEAD) {
 		result = chain_mend(j, index, flags & NH_F_OUTSIDE);
@@ -184,6 +185,9 @@ __noinline int to_service(struct __sk_buff *skb, struct journey *j __nonnull, __
 	/* A flow that outlived its next hop must not lead to the next tenant's. What comes from outside all VRFs has none. */
 	if (VRF_OF(adapter->vrf_stage) != VRF_OF(j->key.vrf) && j->key.vrf != VRF_UPSTREAM)
 		return DROP(DROP_NO_CHAIN);
+	secure = adapter->flags & ADAPTER_F_SECURE;
+	if (j->origin == (secure ? FROM_PEER_CLEAR : FROM_PEER_SECURE))
+		return DROP(secure ? DROP_CLEAR_ON_SECURE : DROP_SECURE_ON_CLEAR);
 	if (j->segment > adapter->mtu) {
 		j->answer_mtu = adapter->mtu;
 		return refuse(j, DROP_TOO_BIG, ANSWER_TOO_BIG);

@@ -8,10 +8,11 @@
  */
 import { mapUpdate, possibleCpus } from '../../agent/kernel/libbpf.ts'
 import {
+  ABI_ADAPTER_F_SECURE,
   ABI_ADAPTER_OUTSIDE,
+  ABI_CHAIN_F_SECURE,
   ABI_CHAIN_HOPS,
   ABI_NH_F_OUTSIDE,
-  ABI_NH_F_SECURE,
   ABI_POOL_LINE_SLOTS,
   ABI_STAGE_SHIFT,
   type Adapter,
@@ -78,7 +79,7 @@ export class ChainRig extends Rig {
   }
 
   /** Its instance begins without connections. */
-  setAdapter(index: number, change: Partial<Adapter>, nexthopFlags = 0): void {
+  setAdapter(index: number, change: Partial<Adapter>): void {
     const hop = Math.floor(index / 10) - 1
     const { chain } = this.maps
     chain.adapters.set(index, {
@@ -98,13 +99,13 @@ export class ChainRig extends Rig {
       ...change,
     })
     chain.instanceState.set(index, zero(instanceStateCodec))
-    this.setNexthop(inside(index), nexthopKind.NH_ADAPTER, nexthopFlags, index)
-    this.setNexthop(outside(index), nexthopKind.NH_ADAPTER, nexthopFlags | ABI_NH_F_OUTSIDE, index)
+    this.setNexthop(inside(index), nexthopKind.NH_ADAPTER, 0, index)
+    this.setNexthop(outside(index), nexthopKind.NH_ADAPTER, ABI_NH_F_OUTSIDE, index)
   }
 
   setSecure(): void {
-    this.setChain({ flags: 1 })
-    for (const adapter of ADAPTERS) this.setAdapter(adapter, { flags: 2 }, ABI_NH_F_SECURE)
+    this.setChain({ flags: ABI_CHAIN_F_SECURE })
+    for (const adapter of ADAPTERS) this.setAdapter(adapter, { flags: ABI_ADAPTER_F_SECURE })
   }
 
   setChain(change: Partial<Chain>): void {

@@ -368,6 +368,7 @@ describe.each(FAMILIES)('IPv%i', family => {
       expect(lan(data)).toMatchObject({ drops: { 'no-route': 1 } })
       rig.setNode({ routeEpoch: 2 })
       expect(lan(data)).toMatchObject({ drops: { 'instance-lost': 1 } })
+      // The sweep frees both that led to it; the answers at its inside were for routes.
       expect(rig.flows.sweep(0, 256)).toEqual({ live: 4, freed: 2 })
     })
   })
