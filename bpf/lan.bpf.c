@@ -2,7 +2,7 @@
 /*
  * LAN device, tc ingress: hosts' packets come in.
  *
- *   not IP, not for us, link scope: the stack -> port -> VRF -> parse -> route.h (came from the LAN)
+ *   not IP, not for us, link scope, neighbours: the stack -> port -> VRF -> parse -> route.h (came from the LAN)
  */
 #include "maps.h"
 #include "path/drop.h"
@@ -18,7 +18,7 @@ static __always_inline int from_host(struct __sk_buff *skb, struct journey *j)
 	result = parse(skb, j);
 	if (result != GO_ON)
 		return result;
-	if (is_link_scope(j))
+	if (is_link_scope(j) || is_neighbour_discovery(j))
 		return TCX_NEXT;
 	port = port_of(skb->ifindex);
 	/* VRF 0 is none: a port between two tenants carries nobody's packets. */

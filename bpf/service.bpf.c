@@ -13,14 +13,6 @@
 #include "path/icmp.h"
 #include "path/unwrap.h"
 
-#define ND_FIRST 133 /* router solicitation to redirect, RFC 4861 */
-#define ND_LAST 137
-
-static __always_inline bool is_neighbour_discovery(const struct journey *j)
-{
-	return j->key.proto == IPPROTO_ICMPV6 && j->icmp_type >= ND_FIRST && j->icmp_type <= ND_LAST;
-}
-
 /* By an underlay that many adapters share: the packet inside, and into `w` whose it says it is. */
 static __noinline int from_tunnel(struct __sk_buff *skb, struct wrapped *w)
 {

@@ -210,4 +210,13 @@ static __always_inline bool is_link_scope(const struct journey *j)
 	return dst >= 0xe0000000 || dst >> 16 == 0xa9fe || src >> 16 == 0xa9fe || src == 0;
 }
 
+#define ND_FIRST 133 /* router solicitation to redirect, RFC 4861 */
+#define ND_LAST 137
+
+/* What neighbours say to each other, also by global addresses: the kernel asks from an address that it lends to an instance. */
+static __always_inline bool is_neighbour_discovery(const struct journey *j)
+{
+	return j->key.proto == IPPROTO_ICMPV6 && j->icmp_type >= ND_FIRST && j->icmp_type <= ND_LAST;
+}
+
 #endif

@@ -12,6 +12,7 @@ import { until } from './until.ts'
 export const CLEAN_BYTES = 10 * 1024 * 1024
 const LISTEN_DEADLINE_MS = 20_000
 const FETCH_S = 120
+const ANSWER_S = 5
 /** What busybox writes of a request: `[::ffff:198.18.0.101]:40012: url:/clean.bin` */
 const ASKED = /^\[(?:::ffff:)?([0-9a-f.:]+)\]:\d+: url:\/(\S+)$/gm
 
@@ -47,10 +48,15 @@ export class Web {
     this.cleanSha256 = cleanSha256
   }
 
-  async get(from: string, family: 4 | 6, path: string): Promise<Fetched> {
+  /** Is there an answer to a short question? For what is expected soon. */
+  async answers(from: string, family: 4 | 6): Promise<boolean> {
+    return (await this.get(from, family, 'hello', ANSWER_S)).status === 200
+  }
+
+  async get(from: string, family: 4 | 6, path: string, seconds = FETCH_S): Promise<Fetched> {
     const address = hostAddress(this.#lab, 'web', family)
     const url = `http://${family === 6 ? `[${address}]` : address}/${path}`
-    const script = `curl -sS --max-time ${FETCH_S} -w '%{stderr}%{http_code}' ${url} | sha256sum`
+    const script = `curl -sS --max-time ${seconds} -w '%{stderr}%{http_code}' ${url} | sha256sum`
     const { stdout, stderr } = await this.#lab.exec(from, ['sh', '-c', script])
     return {
       status: Number(/\d{3}$/.exec(stderr.trim())?.[0] ?? 0),

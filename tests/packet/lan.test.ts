@@ -246,6 +246,11 @@ describe.each(FAMILIES)('IPv%i', family => {
   })
 })
 
+it('leaves an answer to neighbour discovery to the stack, whatever address had asked', () => {
+  const frame = ethernet(ip({ src: host(6), dst: behind(6, 2) }, icmp(6, 136)))
+  expect(rig.run('lan', frame)).toEqual({ verdict: NEXT, packet: frame, mark: 0, drops: {}, counters: {} })
+})
+
 it('refuses the node’s own virtual address as a source', () => {
   const out = rig.run('lan', ethernet(ip({ src: NODE, dst: behind(4, 2) }, tcp())))
   expectOutcome(out, { verdict: SHOT, drops: { 'inner-spoofed': 1 }, counters: { 'lan-in': 1 } })

@@ -42,9 +42,7 @@ export const chain: Scenario = {
       await steerToInternet(system, { enterprise: 'globex', functions: ['nat'] })
       for (const host of ['a1', 'c1'])
         for (const family of [4, 6] as const)
-          await until(`${host} reaches web over IPv${family}`, INSTANCES_DEADLINE_MS, async () => {
-            return (await web.get(host, family, 'hello')).status === 200
-          })
+          await until(`${host} reaches web over IPv${family}`, INSTANCES_DEADLINE_MS, () => web.answers(host, family))
     })
     await story.step('10 MB arrive as they are, over IPv4 and IPv6', async () => {
       for (const host of ['a1', 'c1']) for (const family of [4, 6] as const) await web.getClean(host, family)
