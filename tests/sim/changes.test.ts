@@ -64,6 +64,8 @@ describe('gateways of an edge', () => {
     await a.update({ ...a.state, revision: 3, gateways: [first] })
     await until('no way to b', () => a.lookup(EDGE_VRF, '10.2.0.0', 24) === undefined)
     await until('gw2 forgets the routes of a', () => gw2.lookup(1, '10.1.0.0', 24) === undefined)
+    // What belongs to it goes behind its routes.
+    if (a.agent?.role.kind === 'edge') await a.agent.role.edge.node.reconciler.flush()
     const maps = a.kernel.maps()
     expect(maps?.sessions.entries()).toHaveLength(1)
     expect(maps?.peers.entries()).toHaveLength(1)
