@@ -3,16 +3,10 @@
 import { LocalFib } from '../../../agent/kernel/fib/local.ts'
 import type { FibKey } from '../../../agent/kernel/fib-key.ts'
 import { checkResult, linkCreate } from '../../../agent/kernel/libbpf.ts'
-import { openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
+import { type MapFds, openMaps, readCounters, readDrops } from '../../../agent/kernel/maps.ts'
 import { closeFd } from '../../../agent/kernel/native.ts'
 import type { Hook, Maps } from '../../../agent/kernel/port.ts'
-import {
-  findObjectFolder,
-  hookPrograms,
-  hooksFor,
-  loadPrograms,
-  type Programs,
-} from '../../../agent/kernel/programs.ts'
+import { findObjectFolder, hookPrograms, hooks, loadPrograms, type Programs } from '../../../agent/kernel/programs.ts'
 import { edgeSizes } from '../../../agent/kernel/sizes.ts'
 import { plainSteering, zeroPathState } from '../../../agent/plan/values.ts'
 import {
@@ -47,7 +41,8 @@ export class StaticNode implements Disposable {
   readonly namespace: Namespace
   readonly vaddr: string
   readonly maps: Maps
-  readonly #programs: Programs
+  /** Their maps are those of the first. */
+  readonly #programs: [Programs, ...Programs[]]
   readonly #fib: LocalFib
   readonly #links: number[] = []
   /** WAN device -> the macvlan over it. */
@@ -59,9 +54,9 @@ export class StaticNode implements Disposable {
   constructor(namespace: Namespace, options: { vaddr: string; secure: boolean; mpMtu: number }) {
     this.namespace = namespace
     this.vaddr = options.vaddr
-    this.#programs = loadPrograms(findObjectFolder(), hooksFor(options.secure), { sizes: edgeSizes })
-    this.maps = openMaps(this.#programs.maps)
-    this.#fib = new LocalFib(this.#programs.maps)
+    this.#programs = [loadPrograms(findObjectFolder(), [], { sizes: edgeSizes })]
+    this.maps = openMaps(this.#mapFds)
+    this.#fib = new LocalFib(this.#mapFds)
     // Below 1280 the kernel takes IPv6 off a device, and XFRM then builds no bundle for IPv6 packets (XfrmOutBundleGenError).
     const deviceMtu = Math.max(1280, options.mpMtu)
     namespace.run(`ip link add mp0 mtu ${deviceMtu} type veth peer name mp1 mtu ${deviceMtu}`)
@@ -117,12 +112,28 @@ export class StaticNode implements Disposable {
   }
 
   attach(hook: Hook, device: string): void {
-    const program = this.#programs.programs.get(hook)
-    if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
+    const program = this.#program(hook)
     const link = this.namespace.enter(() =>
       linkCreate(program, this.namespace.ifindex(device), hookPrograms[hook].attachType, hookPrograms[hook].flags),
     )
     this.#links.push(checkResult(link, 'attach', `${hook} to ${device}`))
+  }
+
+  /** Loaded at first use, with the others of its object: where the machine is emulated a test mostly waits for the verifier. */
+  #program(hook: Hook): number {
+    let loaded = this.#programs.find(({ programs }) => programs.has(hook))
+    if (!loaded) {
+      const wanted = hooks.filter(other => hookPrograms[other].object === hookPrograms[hook].object)
+      loaded = loadPrograms(findObjectFolder(), wanted, { existing: this.#mapFds, sizes: edgeSizes })
+      this.#programs.push(loaded)
+    }
+    const program = loaded.programs.get(hook)
+    if (program === undefined) throw new Error(`hook ${hook} is not loaded`)
+    return program
+  }
+
+  get #mapFds(): MapFds {
+    return this.#programs[0].maps
   }
 
   /** `segmenter`: with a macvlan that cuts GSO packets; without, they go by mp0 and mp1. */
@@ -261,17 +272,17 @@ export class StaticNode implements Disposable {
 
   /** Those that are not zero. */
   drops(): Record<string, number> {
-    return nonZero(readDrops(this.#programs.maps))
+    return nonZero(readDrops(this.#mapFds))
   }
 
   counters(): Record<string, number> {
-    return nonZero(readCounters(this.#programs.maps))
+    return nonZero(readCounters(this.#mapFds))
   }
 
   [Symbol.dispose](): void {
     for (const link of this.#links) closeFd(link)
     this.#fib[Symbol.dispose]()
-    this.#programs.close()
+    for (const programs of this.#programs) programs.close()
   }
 }
 
