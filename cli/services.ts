@@ -5,9 +5,10 @@ import { ask } from './ask.ts'
 import { outputOf, span, table } from './output.ts'
 
 export function addServices(program: Command): void {
-  const services = program
-    .command('services')
-    .description('the service chains of this gateway, and who serves them')
+  const services = program.command('services').description('the service chains of this gateway, and who serves them')
+  services
+    .command('chains', { isDefault: true })
+    .description('all of it: chains, their pools and instances')
     .action(async (_options: unknown, command: Command) => {
       const report = await ask(command, agent => agent.services.query())
       outputOf(command).print(report, () => servicesText(report))

@@ -61,8 +61,9 @@ describe('packet-path.md', () => {
   })
 
   it('marks the drops that are answered by ICMP', () => {
-    const source = readFileSync(join(REPO, 'bpf/path/route.h'), 'utf8')
-    const answered = [...source.matchAll(/refuse\(j, DROP_(\w+)/g)].map(([, name = '']) =>
+    const stages = ['route', 'chain', 'service'].map(name => readFileSync(join(REPO, `bpf/path/${name}.h`), 'utf8'))
+    const answers = /(?:refuse\(j, |->answer = [^;]*;\s*return DROP\()DROP_(\w+)/g
+    const answered = [...stages.join('').matchAll(answers)].map(([, name = '']) =>
       name.toLowerCase().replaceAll('_', '-'),
     )
     const starred = tableUnder(text, 'Drops').flatMap(([first = '']) => (first.endsWith('*') ? namesIn(first) : []))

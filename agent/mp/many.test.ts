@@ -120,4 +120,4 @@ it(`${EDGES} edges get through to one gateway, under load and loss`, () => {
   expect(cookies).toBeGreaterThan(100)
   // Doubled packets make no second session: at most one per initiation that was sent.
   for (const edge of edges) expect(nodes.get(edge.node.body.nodeName) ?? 0).toBeLessThanOrEqual(edge.tries)
-})
+}, 60_000)

@@ -129,7 +129,7 @@ __noinline int route(struct __sk_buff *skb, struct journey *j __nonnull)
 		return to_service(skb, j, nexthop->target, nexthop->flags);
 	result = keep_apart(j, nexthop);
 	if (result == DROP(DROP_NOT_CHAINED))
-		j->answer = ANSWER_PROHIBITED;
+		return refuse(j, DROP_NOT_CHAINED, ANSWER_PROHIBITED);
 	if (result != GO_ON)
 		return result;
 	if (nexthop->kind == NH_PEER)
