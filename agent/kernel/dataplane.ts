@@ -24,20 +24,25 @@ const BPF_FS_MAGIC = 0xcafe4a11
  * @param options `objects`: folder of the object files
  * @throws KernelError; what was pinned before goes on forwarding then
  */
-export function openDataplane({ bpffs, esp, sizes = {}, objects }: DataplaneOptions & { objects: string }): Dataplane {
+export function openDataplane({
+  bpffs,
+  esp,
+  sizes = {},
+  hooks = hooksFor(esp),
+  objects,
+}: DataplaneOptions & { objects: string }): Dataplane {
   const folders = { maps: join(bpffs, 'maps'), links: join(bpffs, 'links') }
   if (statfsSync(existingPart(bpffs)).type !== BPF_FS_MAGIC)
     throw new KernelError('open', bpffs, 'EINVAL', 'not on a bpffs')
   mkdirSync(folders.maps, { recursive: true })
   mkdirSync(folders.links, { recursive: true })
 
-  const wanted = hooksFor(esp)
   const attachments = new Attachments(folders.links)
-  const pinned = inspectPins(folders.maps, objects, wanted, sizes)
+  const pinned = inspectPins(folders.maps, objects, hooksFor(esp), sizes)
   const adopted = pinned.kind === 'complete' ? pinned.maps : new Map<string, number>()
   let programs: Programs
   try {
-    programs = loadPrograms(objects, wanted, { existing: adopted, sizes })
+    programs = loadPrograms(objects, hooks, { existing: adopted, sizes })
   } catch (error) {
     closeAll(adopted)
     throw error

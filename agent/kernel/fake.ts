@@ -9,6 +9,7 @@ import { FakeFib } from './fake/fib.ts'
 import { FakeNetwork } from './fake/network.ts'
 import { FakeXfrm } from './fake/xfrm.ts'
 import type { Capabilities, Dataplane, DataplaneOptions, KernelPort, Maps } from './port.ts'
+import { hooksFor } from './programs.ts'
 
 export interface FakeKernelOptions {
   /** Default true. */
@@ -37,7 +38,7 @@ export class FakeKernel implements KernelPort {
     return { kernel: '6.12.0-fake', esp: this.#esp, espReason, problems: [] }
   }
 
-  async openDataplane({ bpffs, esp, sizes }: DataplaneOptions): Promise<Dataplane> {
+  async openDataplane({ bpffs, esp, sizes, hooks = hooksFor(esp) }: DataplaneOptions): Promise<Dataplane> {
     if (esp && !this.#esp)
       throw new KernelError('load', 'ipsec.bpf.o', 'EINVAL', "extern (func ksym) 'bpf_skb_get_xfrm_info': not found")
     const pinned = this.#pins.get(bpffs)
@@ -57,7 +58,7 @@ export class FakeKernel implements KernelPort {
       pins,
       adoption: pinned ? (same ? 'adopted' : 'rebuilt') : 'created',
       ...(pinned && !same && { reason: 'the pinned maps have another layout' }),
-      esp,
+      hooks,
       hasDevice: ifindex => this.network.has(ifindex),
       unpin: () => this.#pins.delete(bpffs),
     })

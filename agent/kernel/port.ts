@@ -185,6 +185,8 @@ export interface DataplaneOptions {
   esp: boolean
   /** Default: every map as large as bpf/maps.h declares it. */
   sizes?: MapSizes
+  /** Whose programs to load, in which the verifier spends its time; of others `attach` says ENOENT. Default: all. */
+  hooks?: readonly Hook[]
 }
 
 /** How `openDataplane` found things. */

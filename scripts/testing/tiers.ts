@@ -89,7 +89,7 @@ export const TIERS: readonly Tier[] = [
   {
     name: 'guest',
     about: 'Linux 6.12 in QEMU: what needs ESP, xfrm interfaces or netem',
-    minutes: 20,
+    minutes: 30,
     steps: [
       { kind: 'vitest', project: 'guest', files: 'tests/guest/*.test.ts', guest: 'named' },
       { kind: 'vitest', project: 'guest-inside', files: 'tests/guest/inside/**/*.test.ts', guest: 'inside' },

@@ -64,7 +64,8 @@ it('starts the function with what it is promised, and ends it with everything', 
   await driver.stop(spec)
   expect(existsSync(join(directory, 'namespaces/said-bye'))).toBe(true)
   expect(existsSync(join(directory, 'namespaces/echo-7'))).toBe(false)
-  expect(existsSync(`/proc/${pidOf(where)}`)).toBe(false)
+  // Killed, and gone as soon as its parent has taken notice.
+  await vi.waitFor(() => expect(existsSync(`/proc/${pidOf(where)}`)).toBe(false))
   await vi.waitFor(async () => expect(await devices()).toEqual([]))
 })
 

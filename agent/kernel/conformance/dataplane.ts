@@ -25,19 +25,22 @@ import { cable, expectCode, type Machine, type MachineUnderTest } from '../confo
 import type { FibKey } from '../fib-key.ts'
 import { countersOf } from '../path-counters.ts'
 import type { Dataplane, FibRoute, Link } from '../port.ts'
-import { edgeSizes, vrfsIn } from '../sizes.ts'
+import { edgeSizes, type MapSizes, vrfsIn } from '../sizes.ts'
 
 const NOBODY = 9999
 
 export function dataplaneConformance(machine: MachineUnderTest): void {
   const open = ({ kernel, bpffs }: Machine) => kernel.openDataplane({ bpffs, esp: false })
+  /** Without programs: tables need none, and an emulated verifier takes seconds. */
+  const openTables = ({ kernel, bpffs }: Machine, sizes: MapSizes = {}) =>
+    kernel.openDataplane({ bpffs, esp: false, sizes, hooks: [] })
   const port = (ifindex: number, vrf: number): Port => ({ ifindex, vrf, addr4: 0, flags: 0, addr6: new Uint8Array(16) })
   const byKey = <K, V>(entries: [K, V][]) => entries.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
 
   describe('maps', () => {
     let dataplane: Dataplane
     beforeEach(async () => {
-      dataplane = await open(machine())
+      dataplane = await openTables(machine())
     })
 
     it('hold what was written until it is deleted', () => {
@@ -216,6 +219,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
         bpffs: `${machine().bpffs}-small`,
         esp: false,
         sizes: { flows: 64 },
+        hooks: [],
       })
       const { flows } = small
       expect(flows.lines).toBe(64)
@@ -239,7 +243,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
     const asEntries = (list: FibRoute[]): [FibKey, number][] => list.map(({ nexthop, ...key }) => [key, nexthop])
 
     it('holds routes of both families and all VRFs until they are removed', async () => {
-      const { fib } = await open(machine())
+      const { fib } = await openTables(machine())
       expect(await fib.apply(routes)).toEqual(new Map())
       expect(byKey(await fib.entries())).toEqual(byKey(asEntries(routes)))
       expect((await fib.usage()).routes).toBe(routes.length)
@@ -257,7 +261,7 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
     })
 
     it('refuses what it cannot hold, and makes the other changes', async () => {
-      const { fib } = await machine().kernel.openDataplane({ bpffs: machine().bpffs, esp: false, sizes: edgeSizes })
+      const { fib } = await openTables(machine(), edgeSizes)
       const limit = (edgeSizes.fib_routes ?? 0) - 1
       const many = Array.from({ length: limit + 2 }, (_, index) => ({
         vrf: 1,
@@ -284,11 +288,11 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
     })
 
     it('is adopted with all its routes', async () => {
-      const first = await open(machine())
+      const first = await openTables(machine())
       await first.fib.apply(routes)
       first.close()
       machine().restart()
-      const { fib } = await open(machine())
+      const { fib } = await openTables(machine())
       expect(byKey(await fib.entries())).toEqual(byKey(asEntries(routes)))
       await fib.apply(routes.map(route => ({ ...route, nexthop: 0 })))
       expect(await fib.entries()).toEqual([])
@@ -328,6 +332,14 @@ export function dataplaneConformance(machine: MachineUnderTest): void {
       await machine().kernel.network.deleteLink(link.ifindex)
       expect(dataplane.attached()).toEqual([])
       await expectCode(() => dataplane.detach('wan', link.ifindex), 'ENOENT')
+    })
+
+    it('are only those that were asked for', async () => {
+      const { kernel, bpffs } = machine()
+      const few = await kernel.openDataplane({ bpffs: `${bpffs}-few`, esp: false, hooks: ['gather'] })
+      expect(few.programs().map(({ hook }) => hook)).toEqual(['gather'])
+      await expectCode(() => few.attach('wan', link.ifindex), 'ENOENT')
+      few.destroy()
     })
 
     it('are those of the hooks', () => {

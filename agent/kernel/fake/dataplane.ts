@@ -35,7 +35,6 @@ import {
 } from '../named-map.ts'
 import { countersOf } from '../path-counters.ts'
 import type { Adoption, Dataplane, FlowEntry, FlowTable, Hook, Maps, ProgramInfo, SweepResult } from '../port.ts'
-import { hooksFor } from '../programs.ts'
 import type { MapSizes } from '../sizes.ts'
 import { fakeChainMaps } from './chain-maps.ts'
 import type { FakeFib } from './fib.ts'
@@ -128,12 +127,12 @@ export class FakeDataplane implements Dataplane {
     pins: FakePins
     adoption: Adoption
     reason?: string
-    esp: boolean
+    hooks: readonly Hook[]
     hasDevice: (ifindex: number) => boolean
     unpin: () => void
   }) {
     this.#pins = options.pins
-    this.#hooks = hooksFor(options.esp)
+    this.#hooks = options.hooks
     this.#hasDevice = options.hasDevice
     this.#unpin = options.unpin
     this.maps = options.pins.maps
