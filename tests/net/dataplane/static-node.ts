@@ -37,6 +37,21 @@ export interface SessionEnd {
 
 export const VRF = 7
 
+/** An edge's, with room for a service chain. */
+const SIZES = {
+  ...edgeSizes,
+  policies: 16,
+  policy_rules: 16,
+  rule_hits: 16,
+  chains: 16,
+  pools: 16,
+  pool_turns: 16,
+  pool_lines: 16,
+  adapters: 16,
+  instance_state: 16,
+  adapter_traffic: 16,
+}
+
 export class StaticNode implements Disposable {
   readonly namespace: Namespace
   readonly vaddr: string
@@ -54,7 +69,7 @@ export class StaticNode implements Disposable {
   constructor(namespace: Namespace, options: { vaddr: string; secure: boolean; mpMtu: number }) {
     this.namespace = namespace
     this.vaddr = options.vaddr
-    this.#programs = [loadPrograms(findObjectFolder(), [], { sizes: edgeSizes })]
+    this.#programs = [loadPrograms(findObjectFolder(), [], { sizes: SIZES })]
     this.maps = openMaps(this.#mapFds)
     this.#fib = new LocalFib(this.#mapFds)
     // Below 1280 the kernel takes IPv6 off a device, and XFRM then builds no bundle for IPv6 packets (XfrmOutBundleGenError).
@@ -124,7 +139,7 @@ export class StaticNode implements Disposable {
     let loaded = this.#programs.find(({ programs }) => programs.has(hook))
     if (!loaded) {
       const wanted = hooks.filter(other => hookPrograms[other].object === hookPrograms[hook].object)
-      loaded = loadPrograms(findObjectFolder(), wanted, { existing: this.#mapFds, sizes: edgeSizes })
+      loaded = loadPrograms(findObjectFolder(), wanted, { existing: this.#mapFds, sizes: SIZES })
       this.#programs.push(loaded)
     }
     const program = loaded.programs.get(hook)
