@@ -12,7 +12,9 @@ import {
   pathReportSchema,
   type RouteRow,
   routeRowSchema,
+  type ServicesReport,
   type Status,
+  servicesReportSchema,
   statusSchema,
 } from '../../schema/agent-api.ts'
 import { nodeEventSchema } from '../../schema/node-state.ts'
@@ -158,6 +160,11 @@ export class Agent {
 
   routes(): Promise<RouteRow[]> {
     return this.#ask('GET', 'routes', z.array(routeRowSchema))
+  }
+
+  /** Pools and instances of service functions. */
+  services(): Promise<ServicesReport> {
+    return this.#ask('GET', 'services', servicesReportSchema)
   }
 
   drops(): Promise<Drops> {

@@ -3,8 +3,6 @@ import { join } from 'node:path'
 import type { AgentConfigInput } from '../../agent/config.ts'
 import { REPO } from '../guest/rundir.ts'
 import type { Configure } from './agent.ts'
-import { LabError } from './error.ts'
-import type { Lab } from './lab.ts'
 import { UPSTREAM_DEVICE } from './network.ts'
 import type { System } from './system.ts'
 
@@ -57,12 +55,16 @@ export interface ChainWish {
   readonly failOpen?: boolean
 }
 
-/** Instances of a gateway that translate addresses, of all enterprises: each has its own on the upstream. */
-export async function natInstances(lab: Lab): Promise<number> {
-  const gateway = lab.topology.nodes.find(node => node.kind === 'gateway' && node.upstream)
-  if (gateway?.kind !== 'gateway') throw new LabError('input', 'no gateway of this topology has an upstream')
-  const shown = await lab.run(gateway.name, ['ip', '-o', '-4', 'addr', 'show', 'dev', UPSTREAM_DEVICE])
-  return (gateway.upstream?.nat ?? []).filter(address => shown.includes(` ${address}/`)).length
+/** Instances of the function that take new connections. */
+export async function readyInstances(system: System, name: string): Promise<number> {
+  const { instances } = await system.agent('gw1').services()
+  return instances.filter(each => each.function === name && each.state === 'ready' && each.adapters > 0).length
+}
+
+/** Instances of the function, whatever they do. */
+export async function allInstances(system: System, name: string): Promise<number> {
+  const { instances } = await system.agent('gw1').services()
+  return instances.filter(each => each.function === name).length
 }
 
 /** A lab's Internet. */

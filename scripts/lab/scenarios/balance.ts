@@ -4,7 +4,7 @@
  * Ten thousand connections that are open at once, over eight instances, chosen in each of the three ways.
  */
 import { ConnectionServer, Connections } from '../connections.ts'
-import { INTERNET, inNamespace, natInstances, withFunctions } from '../functions.ts'
+import { INTERNET, inNamespace, readyInstances, withFunctions } from '../functions.ts'
 import type { Scenario, Stage } from '../scenario.ts'
 import { switchOn } from '../steps.ts'
 import { claim } from '../story.ts'
@@ -38,7 +38,7 @@ export const balance: Scenario = {
     ),
   ),
   async run(stage) {
-    const { story, lab, system } = stage
+    const { story, system } = stage
     const { admin } = system.orchestrator
     await switchOn(stage, 'acme')
     await story.step(`${INSTANCES} instances for each way`, async () => {
@@ -55,11 +55,12 @@ export const balance: Scenario = {
         })
       }
       await admin.policy.internet.mutate({ enterprise, enabled: true })
-      await until('all instances have their addresses', INSTANCES_DEADLINE_MS, async () => {
-        const count = await natInstances(lab)
-        claim(count === INSTANCES * WAYS.length, `${count} instances`)
-        return true
-      })
+      for (const { balance: name } of WAYS)
+        await until(`all instances of ${name} take connections`, INSTANCES_DEADLINE_MS, async () => {
+          const count = await readyInstances(system, name)
+          claim(count === INSTANCES, `${count} instances`)
+          return true
+        })
     })
     for (const way of WAYS)
       await story.step(`${way.balance}: ${stage.count ?? CONNECTIONS} connections`, () => spread(stage, way))
@@ -69,7 +70,6 @@ export const balance: Scenario = {
 async function spread({ story, lab, count = CONNECTIONS }: Stage, way: (typeof WAYS)[number]): Promise<void> {
   const { balance: name, port, bar } = way
   const server = await ConnectionServer.start(lab, port)
-  // The first one waits until all of its instances take connections.
   await until('a connection is answered', INSTANCES_DEADLINE_MS, async () => {
     const one = await Connections.open(lab, { from: 'a1', family: 4, port, count: 1, perSecond: 1 })
     return (await one.finish()).opened === 1

@@ -4,7 +4,7 @@
  * One instance is enough for few connections. As they become more instances are launched; when they end, instances end. No connection notices.
  */
 import { ConnectionServer, Connections } from '../connections.ts'
-import { inNamespace, natInstances, steerToInternet, withFunctions } from '../functions.ts'
+import { allInstances, inNamespace, readyInstances, steerToInternet, withFunctions } from '../functions.ts'
 import type { Scenario, Stage } from '../scenario.ts'
 import { switchOn } from '../steps.ts'
 import { claim } from '../story.ts'
@@ -50,7 +50,7 @@ export const scale: Scenario = {
         return (await one.finish()).opened === 1
       })
       await add(FEW)
-      claim((await natInstances(lab)) === 1, 'there are more instances than one')
+      claim((await allInstances(system, 'nat')) === 1, 'there are more instances than one')
     })
     await story.step(`${WAVES} x ${WAVE} more: ${MOST} instances`, async () => {
       const begin = performance.now()
@@ -81,10 +81,10 @@ export const scale: Scenario = {
   },
 }
 
-async function untilInstances({ lab }: Stage, wanted: number, deadlineMs: number): Promise<void> {
+async function untilInstances({ system }: Stage, wanted: number, deadlineMs: number): Promise<void> {
   await until(`there are ${wanted} instances`, deadlineMs, async () => {
-    const count = await natInstances(lab)
-    claim(count === wanted, `there are ${count}`)
+    const [all, ready] = [await allInstances(system, 'nat'), await readyInstances(system, 'nat')]
+    claim(all === wanted && ready === wanted, `there are ${all}, of which ${ready} take connections`)
     return true
   })
 }
