@@ -17,6 +17,7 @@
 #include "hop.h"
 #include "liveness.h"
 #include "parse.h"
+#include "room.h"
 #include "session.h"
 #include "tag.h"
 
@@ -52,8 +53,6 @@ static __always_inline union sending send_steered(enum traffic_class class, stru
 	return sending;
 }
 
-#define FAMILY_STEP (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
-
 struct outer4 {
 	struct iphdr ip;
 	struct udphdr udp;
@@ -62,17 +61,6 @@ struct outer6 {
 	struct ipv6hdr ip;
 	struct udphdr udp;
 };
-
-/* Makes `length` bytes of room behind the Ethernet header and lets skb->protocol say the outer family. */
-static __always_inline int make_room(struct __sk_buff *skb, bool inner6, bool outer6, __u32 length)
-{
-	if (inner6 == outer6)
-		return bpf_skb_adjust_room(skb, length, BPF_ADJ_ROOM_MAC, 0);
-	/* change_proto adds or takes the difference of the two IP headers at the same place. */
-	if (bpf_skb_adjust_room(skb, outer6 ? length - FAMILY_STEP : length + FAMILY_STEP, BPF_ADJ_ROOM_MAC, 0))
-		return -1;
-	return bpf_skb_change_proto(skb, outer6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0);
-}
 
 /* What its sender says of the packet; the rest of the header is the path's. */
 static __always_inline void mp_begin(struct mp_hdr *mp, union sending sending, __u32 policy)

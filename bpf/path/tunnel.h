@@ -2,7 +2,7 @@
 /*
  * Into an instance that is somewhere else: IP in IP (RFC 2003, 2473, 4213) or Geneve (geneve.h).
  *
- *   room, marked as a tunnel's, so that the kernel can cut what is GSO -> outer headers -> the kernel's route to the instance
+ *   room; for what is GSO marked as a tunnel's, so that the kernel can cut it -> outer headers -> the kernel's route to the instance
  */
 #ifndef BRANCHLINE_TUNNEL_H
 #define BRANCHLINE_TUNNEL_H
@@ -10,6 +10,7 @@
 #include "checksum.h"
 #include "drop.h"
 #include "geneve.h"
+#include "room.h"
 
 #define TUNNEL_TTL 64
 
@@ -57,21 +58,30 @@ static __always_inline int tunnel_geneve(struct __sk_buff *skb, const struct jou
 	return bpf_skb_store_bytes(skb, offset, &to, sizeof(to), 0);
 }
 
+/* The mark stays where nothing takes it off, as on a veth, and the kernel refuses a second one: what needs none gets none. */
+static __always_inline int tunnel_room(struct __sk_buff *skb, const struct journey *j, bool v4, bool geneve, __u32 more)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
+
+	if (!j->gso_size)
+		return make_room(skb, j->family == FAMILY_IPV6, !v4, more);
+	flags |= v4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
+	if (geneve)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	return bpf_skb_adjust_room(skb, more, BPF_ADJ_ROOM_MAC, flags);
+}
+
 __noinline int to_tunnel(struct __sk_buff *skb, const struct journey *j __nonnull, __u32 index)
 {
 	struct adapter *adapter = adapter_of(index);
 	bool v4 = adapter && adapter->family == FAMILY_IPV4, geneve = adapter && adapter->kind == ADAPTER_GENEVE;
 	__u32 head = v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr), more = head + (geneve ? sizeof(struct tunnel_udp) : 0);
-	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 	__u32 length = skb->len - L3 + more;
 	__u8 protocol = geneve ? IPPROTO_UDP : j->family == FAMILY_IPV4 ? IPPROTO_IPIP : IPPROTO_IPV6;
 
 	if (!adapter)
 		return DROP(DROP_NO_CHAIN);
-	flags |= v4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
-	if (geneve)
-		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
-	if (bpf_skb_adjust_room(skb, more, BPF_ADJ_ROOM_MAC, flags) || tunnel_ip(skb, adapter, j->tos, protocol, length))
+	if (tunnel_room(skb, j, v4, geneve, more) || tunnel_ip(skb, adapter, j->tos, protocol, length))
 		return DROP(DROP_REWRITE);
 	if (geneve && tunnel_geneve(skb, j, adapter, index, L3 + head, length - head))
 		return DROP(DROP_REWRITE);

@@ -27,7 +27,7 @@ const FEWER: Readonly<Record<string, string>> = {
 }
 
 /** By hand only: its bars count in the guest, where they do not hold yet, `npm run lab -- run aggregate --guest`. */
-const UNSETTLED: readonly string[] = ['geneve', 'forged', 'aggregate']
+const UNSETTLED: readonly string[] = ['aggregate']
 
 type Told = { readonly code: number; readonly lines: readonly Record<string, unknown>[] }
 
