@@ -37,14 +37,10 @@ until_true() {
   done
 }
 
-# What a function has to take away after its parts have ended; it defines its own.
-cleanup() { :; }
-
 end() {
   trap - TERM INT EXIT
   ((${#children[@]} == 0)) || kill "${children[@]}" 2>/dev/null || :
   wait
-  cleanup
   exit "$1"
 }
 
