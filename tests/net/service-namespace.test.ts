@@ -152,6 +152,6 @@ it('is found again by the next agent, and ended by one that does not know it', a
   await next.sweep(new Set(['echo-7']))
   expect(lives(pid, `BRANCHLINE_KEPT=${join(directory, 'namespaces/echo-7')}`)).toBe(true)
   await next.sweep(new Set())
-  expect(existsSync(`/proc/${pid}`)).toBe(false)
+  await vi.waitFor(() => expect(existsSync(`/proc/${pid}`)).toBe(false))
   expect(await next.adopt(spec)).toBe(false)
 })
