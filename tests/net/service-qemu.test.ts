@@ -81,7 +81,7 @@ it('boots, gets its adapters while it runs, is adopted and ended', async () => {
   await next.stop(spec)
   expect(existsSync(join(directory, 'machines/vm-9'))).toBe(false)
   expect((await network.links()).filter(({ name }) => name.startsWith('bls'))).toEqual([])
-  expect(existsSync(`/proc/${where.match(/\d+/)?.[0]}`)).toBe(false)
+  await vi.waitFor(() => expect(existsSync(`/proc/${where.match(/\d+/)?.[0]}`)).toBe(false))
 }, 240_000)
 
 it('tells why a machine did not start', async () => {
